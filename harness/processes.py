@@ -1,0 +1,120 @@
+"""Child processes that never outlive us, and ports that no one else takes meanwhile.
+
+Holds:    every child is told by the kernel to die with the thread that started it, so start children from the main thread.
+Not here: what a child is for (zones.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+#: below the range from which Linux picks local ports of outgoing connections: a zone that restarts finds its port free
+_PORTS: Final = range(15_000, 32_000)
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+#: locks that hold our ports until this process ends, whatever way it ends
+_reserved: dict[int, IO[str]] = {}
+
+
+def free_port(preferred: Iterable[int] = ()) -> int:
+    """A loopback port that is free now and that no other user of this function gets while we run.
+
+    Args:
+        preferred: tried first, in order.
+    """
+    folder = Path(tempfile.gettempdir()) / f"koinon-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for port in (*preferred, *random.sample(_PORTS, 500)):
+        if port not in _reserved and _reserve(folder, port):
+            return port
+    raise RuntimeError("no free port found on the loopback address")
+
+
+def release_port(port: int) -> None:
+    """Let others have ``port``."""
+    if (lock := _reserved.pop(port, None)) is not None:
+        lock.close()
+
+
+def _reserve(folder: Path, port: int) -> bool:
+    lock = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for address in ("127.0.0.1", "0.0.0.0"):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((address, port))
+    except OSError:
+        lock.close()
+        return False
+    _reserved[port] = lock
+    return True
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    def before_exec() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the parent died between fork and prctl
+            os._exit(1)
+
+    return before_exec
+
+
+def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start ``command`` in a session of its own, its output appended to ``log``.
+
+    Args:
+        command: program and arguments.
+        log: file for standard output and error.
+        environment: variables beside those of this process.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | dict(environment or {}),
+            start_new_session=True,  # Ctrl-C reaches us alone: we stop the children in order
+            preexec_fn=_die_with(os.getpid()),
+        )
+
+
+def end(process: subprocess.Popen[bytes], *, patience_s: float = 15.0) -> int:
+    """Ask ``process`` to stop, wait, and kill it if it does not. Returns its exit code (negative: the signal)."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(patience_s)
+        kill(process)
+    return process.wait()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End ``process`` as a power cut would: SIGKILL, nothing flushed, nothing said."""
+    process.kill()
+    process.wait()
+
+
+def program(name: str) -> Path:
+    """The program ``name`` of the environment that runs us (``koinon``, ``oneuser``...)."""
+    return Path(sys.executable).with_name(name)
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that ``pid`` has used, all threads, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
