@@ -1,0 +1,1 @@
+"""Koinon: a federated cloud front-end."""

@@ -1,0 +1,162 @@
+"""Rows of the shared tables that this process has read, each valid for exactly the state that a read has checked.
+
+Every read first asks the database for its ``write_seq``. The writer leaves a note of what each of its groups changed before it commits,
+so the cache can step from one state to the next and drop only those rows. A state that it can't step to (another process wrote) drops
+whole tables.
+Used on the event loop only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from koinon.database.state import ZoneState
+from koinon.statements.schema import POOL_TABLES, PoolRow
+
+T = TypeVar("T")
+
+_NOTES_KEPT: Final = 4096
+
+
+class Entry:
+    """One row, and what was computed from it."""
+
+    __slots__ = ("memos", "row")
+
+    def __init__(self, row: PoolRow) -> None:
+        self.row = row
+        self.memos: dict[str, Any] = {}
+
+
+class _Table:
+    """Cached rows of one table. ``ids`` lists all of its ids once the whole table was read; ``stale`` are those to read again."""
+
+    __slots__ = ("entries", "ids", "memos", "names", "stale")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.names: dict[str, int] = {}
+        self.ids: list[int] | None = None
+        self.stale: set[int] = set()
+        self.memos: dict[Hashable, tuple[int, Any]] = {}
+
+
+class Notes:
+    """What each write group of this process changed, by ``write_seq``; left before its commit: no reader sees the state first."""
+
+    def __init__(self) -> None:
+        self._changed: OrderedDict[int, frozenset[tuple[str, int]]] = OrderedDict()
+
+    def leave(self, write_seq: int, changed: frozenset[tuple[str, int]]) -> None:
+        self._changed[write_seq] = changed
+        self._changed.move_to_end(write_seq)
+        while len(self._changed) > _NOTES_KEPT:
+            self._changed.popitem(last=False)
+
+    def take_back(self, write_seq: int) -> None:
+        """The group was rolled back: its number will be given to another."""
+        self._changed.pop(write_seq, None)
+
+    def between(self, after: int, until: int) -> Iterable[frozenset[tuple[str, int]]] | None:
+        """Notes of all groups in (after, until], None if one is missing."""
+        found = [self._changed.get(seq) for seq in range(after + 1, until + 1)] if until - after <= _NOTES_KEPT else [None]
+        return None if None in found else [note for note in found if note is not None]
+
+
+class Source(Protocol):
+    """Where the cache reads what it lacks."""
+
+    def select_one(self, table: str, column: str, value: int | str) -> PoolRow | None: ...
+
+    def select_all(self, table: str) -> Sequence[PoolRow]: ...
+
+
+class RowCache:
+    """All cached rows of a process, as of ``state``."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._tables = {name: _Table() for name in (*POOL_TABLES, "acl")}
+        self.state: ZoneState | None = None
+
+    def advance(self, state: ZoneState) -> None:
+        """Make the cache right for ``state``."""
+        before, self.state = self.state, state
+        if before is None or before.write_seq == state.write_seq:
+            return
+        notes = self._notes.between(before.write_seq, state.write_seq) if state.write_seq > before.write_seq else None
+        if notes is None:
+            for name in self._tables:
+                if before.versions[name] != state.versions[name] or state.write_seq < before.write_seq:
+                    self._tables[name] = _Table()
+            return
+        for changed in notes:
+            for table, oid in changed:
+                self._drop(self._tables[table], oid)
+
+    @staticmethod
+    def _drop(table: _Table, oid: int) -> None:
+        entry = table.entries.pop(oid, None)
+        if entry is not None and table.names.get(entry.row.name) == oid:
+            del table.names[entry.row.name]
+        if table.ids is not None:
+            table.stale.add(oid)
+
+    def entry(self, table: str, oid: int, source: Source) -> Entry | None:
+        cached = self._tables[table]
+        found = cached.entries.get(oid)
+        if found is not None:
+            return found
+        row = source.select_one(table, "oid", oid)
+        return None if row is None else self._keep(cached, row)
+
+    def named(self, table: str, name: str, source: Source) -> Entry | None:
+        cached = self._tables[table]
+        oid = cached.names.get(name)
+        if oid is not None:
+            return cached.entries[oid]
+        row = source.select_one(table, "name", name)
+        if row is None:
+            return None
+        # The row itself may be at hand already under its id, with what was computed from it.
+        found = cached.entries.get(row.oid)
+        return found if found is not None and found.row.name == name else self._keep(cached, row)
+
+    def entries(self, table: str, source: Source) -> Sequence[Entry]:
+        """All rows, ascending by id."""
+        cached = self._tables[table]
+        if cached.ids is None:
+            for row in source.select_all(table):
+                if row.oid not in cached.entries:
+                    self._keep(cached, row)
+            cached.ids = sorted(cached.entries)
+            cached.stale.clear()
+        for oid in cached.stale:
+            row_now = self.entry(table, oid, source)
+            at = bisect_left(cached.ids, oid)
+            listed = at < len(cached.ids) and cached.ids[at] == oid
+            if row_now is None and listed:
+                del cached.ids[at]
+            elif row_now is not None and not listed:
+                insort(cached.ids, oid)
+        cached.stale.clear()
+        return [cached.entries[oid] for oid in cached.ids]
+
+    @staticmethod
+    def _keep(cached: _Table, row: PoolRow) -> Entry:
+        entry = cached.entries[row.oid] = Entry(row)
+        cached.names[row.name] = row.oid
+        return entry
+
+    def table_memo(self, table: str, key: Hashable, version: int, make: Callable[[], T]) -> T:
+        memos = self._tables[table].memos
+        found = memos.get(key)
+        if found is not None and found[0] == version:
+            value: T = found[1]
+            return value
+        made = make()
+        memos[key] = (version, made)
+        return made

@@ -1,0 +1,20 @@
+"""What any transaction can do: the part that the log and derived rows need, whatever kind of transaction it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+
+class ReadCursor(Protocol):
+    """Runs queries (``?`` marks)."""
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
+
+
+class Cursor(ReadCursor, Protocol):
+    """Runs queries and statements."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int: ...
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> int: ...

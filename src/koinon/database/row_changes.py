@@ -1,0 +1,121 @@
+"""Apply typed changes to the shared tables, with everything that must move along: row hashes, digests, derived rows.
+
+The writer on the master and the applier on a slave come through here alike, so both sides do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from koinon.database.cursor import Cursor
+from koinon.database.dialects.sqlite import SQLite
+from koinon.statements import digest
+from koinon.statements.schema import COUNTERS, POOL_TABLES, SHARED_TABLES, Delete, Insert, PoolRow, RowChange, SetCounter, Update, Value
+
+#: Keeps rows that follow from a shared row: (transaction, row before, row after) -> shared objects whose documents changed by it.
+Derivation = Callable[[Cursor, PoolRow | None, PoolRow | None], Iterable[tuple[str, int]]]
+
+
+class Different(Exception):
+    """A change does not fit our rows: a missing row, a taken name, another digest. The text names the row."""
+
+
+def _names(table: str) -> str:
+    return ", ".join(SHARED_TABLES[table].names)
+
+
+_SELECT: Final = {name: f"SELECT {_names(name)}, row_hash FROM {name} WHERE oid = ?" for name in SHARED_TABLES}
+_INSERT: Final = {
+    name: f"INSERT INTO {name} ({_names(name)}, row_hash) VALUES ({', '.join('?' * (len(table.columns) + 1))})"
+    for name, table in SHARED_TABLES.items()
+}
+_DELETE: Final = {name: f"DELETE FROM {name} WHERE oid = ?" for name in SHARED_TABLES}
+_COLUMN_AT: Final = {name: {column: at for at, column in enumerate(table.names)} for name, table in SHARED_TABLES.items()}
+
+
+class RowChanges:
+    """Applies changes through one transaction and gathers what they did.
+
+    Args:
+        cursor: the transaction.
+        dialect: its engine.
+        derivations: who keeps derived rows, by shared table.
+        touched: gets each row changed, and objects whose documents changed with it.
+
+    Attributes:
+        deltas: what to add to each table's digest (mod 2^256).
+    """
+
+    def __init__(self, cursor: Cursor, dialect: SQLite, derivations: Mapping[str, Derivation], touched: set[tuple[str, int]]) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
+        self._derivations = derivations
+        self.deltas: dict[str, int] = {}
+        self._touched = touched
+
+    def apply(self, change: RowChange) -> None:
+        """Make one change.
+
+        Raises:
+            Different: it does not fit the rows that are there.
+        """
+        try:
+            match change:
+                case Insert(table, values):
+                    self._insert(table, values)
+                case Update(table, oid, columns, values):
+                    self._update(table, oid, columns, values)
+                case Delete(table, oid):
+                    self._delete(table, oid)
+                case SetCounter(table, last_oid):
+                    self._count(table, last_oid)
+        except self._dialect.integrity_error as error:
+            raise Different(f"{change.table}: {error}") from error
+
+    def _insert(self, table: str, values: tuple[Value, ...]) -> None:
+        row_hash = digest.row_hash(table, values)
+        self._cursor.execute(_INSERT[table], (*values, row_hash))
+        self._moved(table, int(values[0]), b"", row_hash, None, values)
+
+    def _update(self, table: str, oid: int, columns: tuple[str, ...], values: tuple[Value, ...]) -> None:
+        found = self._cursor.fetch(_SELECT[table], (oid,))
+        if not found:
+            raise Different(f"{table} has no row {oid} to update")
+        *before, old_hash = found[0]
+        after = list(before)
+        for column, value in zip(columns, values, strict=True):
+            after[_COLUMN_AT[table][column]] = value
+        row_hash = digest.row_hash(table, after)
+        assignments = "".join(f"{column} = ?, " for column in columns)
+        self._cursor.execute(f"UPDATE {table} SET {assignments}row_hash = ? WHERE oid = ?", (*values, row_hash, oid))
+        self._moved(table, oid, old_hash, row_hash, before, after)
+
+    def _delete(self, table: str, oid: int) -> None:
+        found = self._cursor.fetch(_SELECT[table], (oid,))
+        if not found:
+            raise Different(f"{table} has no row {oid} to delete")
+        *before, old_hash = found[0]
+        self._cursor.execute(_DELETE[table], (oid,))
+        self._moved(table, oid, old_hash, b"", before, None)
+
+    def _count(self, table: str, last_oid: int) -> None:
+        found = self._cursor.fetch("SELECT row_hash FROM pool_control WHERE tablename = ?", (table,))
+        row_hash = digest.counter_hash(table, last_oid)
+        self._cursor.execute(self._dialect.upsert_counter, (table, last_oid, row_hash))
+        self._shift(COUNTERS, found[0][0] if found else b"", row_hash)
+
+    def _shift(self, table: str, old_hash: bytes | None, new_hash: bytes) -> None:
+        total = self.deltas.get(table, digest.EMPTY)
+        if old_hash:
+            total = digest.subtract(total, old_hash)
+        if new_hash:
+            total = digest.add(total, new_hash)
+        self.deltas[table] = total
+
+    def _moved(self, table: str, oid: int, old_hash: bytes, new_hash: bytes, before: Any, after: Any) -> None:
+        self._shift(table, old_hash, new_hash)
+        self._touched.add((table, oid))
+        derive = self._derivations.get(table)
+        if derive is not None and table in POOL_TABLES:
+            self._touched.update(derive(self._cursor, PoolRow(*before) if before else None, PoolRow(*after) if after else None))

@@ -1,0 +1,149 @@
+"""Every table, declared once.
+
+Shared tables have OpenNebula's names and columns, and one more: ``row_hash``, so that the digest of a table can follow each change without
+reading the table. All others are local to the zone.
+Source: OpenNebula src/sql/OneDB.cc.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+
+from koinon.statements.schema import POOL_TABLES, SHARED_TABLES
+
+metadata = MetaData()
+
+_HASH = LargeBinary(32)
+
+
+def _pool(name: str) -> Table:
+    unique = {
+        "marketplace_pool": [],  # OpenNebula checks these names in code only
+        "marketplaceapp_pool": [UniqueConstraint("name", "uid")],
+    }.get(name, [UniqueConstraint("name")])
+    return Table(
+        name,
+        metadata,
+        Column("oid", Integer, primary_key=True, autoincrement=False),
+        Column("name", String(128), nullable=False),
+        Column("body", Text, nullable=False),
+        *(Column(column, Integer, nullable=False) for column in ("uid", "gid", "owner_u", "group_u", "other_u")),
+        Column("row_hash", _HASH, nullable=False),
+        *unique,
+    )
+
+
+POOLS = {name: _pool(name) for name in POOL_TABLES}
+
+acl = Table(
+    "acl",
+    metadata,
+    Column("oid", Integer, primary_key=True, autoincrement=False),
+    *(Column(column, BigInteger, nullable=False) for column in ("userset", "resource", "rights", "zone")),
+    Column("row_hash", _HASH, nullable=False),
+    UniqueConstraint("userset", "resource", "rights", "zone"),
+)
+
+# The table is local, its rows of the shared tables are not: they have a row_hash, the others have none.
+pool_control = Table(
+    "pool_control",
+    metadata,
+    Column("tablename", String(32), primary_key=True),
+    Column("last_oid", Integer, nullable=False),
+    Column("row_hash", _HASH),
+)
+
+zone_state = Table(
+    "zone_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("zone_id", Integer, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("federation_id", String(32), nullable=False),
+    Column("write_seq", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("chain", _HASH, nullable=False),
+    *(Column(f"v_{name}", BigInteger, nullable=False) for name in SHARED_TABLES),
+)
+
+shared_digest = Table("shared_digest", metadata, Column("tablename", String(32), primary_key=True), Column("digest", _HASH, nullable=False))
+
+federation_commit = Table(
+    "federation_commit",
+    metadata,
+    Column("commit_id", String(32), primary_key=True),
+    Column("first_idx", BigInteger, nullable=False, unique=True),
+    Column("last_idx", BigInteger, nullable=False, unique=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("origin_zone", Integer, nullable=False),
+    Column("request_id", String(64), unique=True),
+    Column("request_hash", LargeBinary(32), nullable=False),
+    Column("outcome", LargeBinary, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
+    Column("chain", _HASH, nullable=False),
+    Column("committed_at", BigInteger, nullable=False),  # ms since 1970, the master's clock
+)
+
+federation_log = Table(
+    "federation_log",
+    metadata,
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("commit_id", String(32), nullable=False),
+    Column("statement", Text, nullable=False),
+)
+
+group_member = Table(
+    "group_member",
+    metadata,
+    Column("gid", Integer, primary_key=True, autoincrement=False),
+    Column("uid", Integer, primary_key=True, autoincrement=False),
+    Index("group_member_uid", "uid"),
+)
+
+reign = Table(
+    "reign",
+    metadata,
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("federation_id", String(32), nullable=False),
+    Column("master_zone", Integer, nullable=False),
+    Column("start_index", BigInteger, nullable=False),
+    Column("start_chain", _HASH, nullable=False),
+    Column("ca_public_key", _HASH, nullable=False),
+    Column("recovery_public_key", _HASH, nullable=False),
+    Column("signer", String(16), nullable=False),
+    Column("signature", LargeBinary(64), nullable=False),
+)
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("zone_id", Integer, primary_key=True, autoincrement=False),
+    Column("secret_hash", _HASH, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),  # s since 1970
+    Column("bound_key", LargeBinary(32)),
+    Column("used_at", BigInteger),
+)
+
+zone_position = Table(
+    "zone_position",
+    metadata,
+    Column("zone_id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("reported_at", BigInteger, nullable=False),  # ms since 1970
+)
+
+federation_setting = Table(
+    "federation_setting", metadata, Column("name", String(64), primary_key=True), Column("value", LargeBinary, nullable=False)
+)
+
+# Where a snapshot waits until it is whole: rows as msgpack.
+snapshot_row = Table(
+    "snapshot_row",
+    metadata,
+    Column("tablename", String(32), primary_key=True),
+    Column("oid", Integer, primary_key=True, autoincrement=False),
+    Column("row", LargeBinary, nullable=False),
+    Column("row_hash", _HASH, nullable=False),
+)

@@ -1,0 +1,309 @@
+"""The kinds of transaction, told apart by type: what a function may touch stands in its signature.
+
+ReadTx reads; ZoneTx writes this zone's own tables; SharedTx, on the master or a standalone zone only, also writes the shared ones and so
+the log; ApplyTx, for the applier only, takes over what the master's log says.
+Path:     database.py hands them out; writer.py runs the writing ones in groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from koinon.database.cache import Entry, RowCache
+from koinon.database.dialects.sqlite import Connection, SQLite
+from koinon.database.row_changes import Derivation, Different, RowChanges
+from koinon.database.state import COLUMNS, LoggedCommit, Role, ZoneState
+from koinon.database.statement_log import write_log
+from koinon.errors import InternalError
+from koinon.statements import digest
+from koinon.statements.commits import Head, Position
+from koinon.statements.rendering import check
+from koinon.statements.schema import POOL_TABLES, SHARED_TABLES, AclRow, Delete, Insert, PoolRow, RowChange, SetCounter, Update
+
+T = TypeVar("T")
+
+_POOL_COLUMNS: Final = ", ".join(SHARED_TABLES["user_pool"].names)
+_BY: Final = {
+    (table, column): f"SELECT {_POOL_COLUMNS} FROM {table} WHERE {column} = ?" for table in POOL_TABLES for column in ("oid", "name")
+}
+_ALL: Final = {table: f"SELECT {_POOL_COLUMNS} FROM {table} ORDER BY oid" for table in POOL_TABLES}
+_STATE: Final = f"SELECT {', '.join(COLUMNS)} FROM zone_state WHERE id = 1"
+_WRITE_SEQ: Final = "SELECT write_seq FROM zone_state WHERE id = 1"
+
+
+class Overtaken(Exception):
+    """The zone's position is not what the applier thought: someone else moved it. Nothing was changed."""
+
+
+def read_state(connection: Connection) -> ZoneState:
+    """The state that a read on this connection sees now."""
+    return ZoneState.from_row(connection.execute(_STATE).fetchone())
+
+
+def newest_state(connection: Connection, known: ZoneState | None) -> ZoneState:
+    """As ``read_state``, without reading the whole row when nothing was written since ``known``."""
+    if known is not None and connection.execute(_WRITE_SEQ).fetchone()[0] == known.write_seq:
+        return known
+    return read_state(connection)
+
+
+class ReadTx:
+    """A read of one committed state.
+
+    Attributes:
+        state: that state.
+    """
+
+    def __init__(self, connection: Connection, state: ZoneState, cache: RowCache | None) -> None:
+        self._connection = connection
+        self._cache = cache
+        self._changed: set[tuple[str, int]] = set()  # rows that this transaction has written: the cache does not know them
+        self.state = state
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query (``?`` marks)."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
+        """Rows one by one, for tables too long to hold."""
+        return self._connection.execute(sql, parameters)
+
+    def select_one(self, table: str, column: str, value: int | str) -> PoolRow | None:
+        found = self._connection.execute(_BY[table, column], (value,)).fetchone()
+        return None if found is None else PoolRow(*found)
+
+    def select_all(self, table: str) -> list[PoolRow]:
+        return [PoolRow(*row) for row in self._connection.execute(_ALL[table])]
+
+    def row(self, table: str, oid: int) -> PoolRow | None:
+        """The row of a pool table with this id."""
+        entry = self._entry(table, oid)
+        return None if entry is None else entry.row
+
+    def named(self, table: str, name: str) -> PoolRow | None:
+        """The row of a pool table with exactly this name."""
+        if self._cache is None or self._wrote(table):
+            return self.select_one(table, "name", name)
+        entry = self._cache.named(table, name, self)
+        return None if entry is None else entry.row
+
+    def rows(self, table: str) -> Sequence[PoolRow]:
+        """All rows of a pool table, ascending by id."""
+        if self._cache is None or self._wrote(table):
+            return self.select_all(table)
+        return [entry.row for entry in self._cache.entries(table, self)]
+
+    def memos(self, table: str, key: str, make: Callable[[PoolRow], T]) -> list[T]:
+        """What ``make`` computes from each row of a table, ascending by id; computed once per version of a row."""
+        if self._cache is None or self._wrote(table):
+            return [make(row) for row in self.select_all(table)]
+        return [self._memo(entry, key, make) for entry in self._cache.entries(table, self)]
+
+    def memo(self, table: str, oid: int, key: str, make: Callable[[PoolRow], T]) -> T | None:
+        """What ``make`` computes from one row, computed once per version of the row; None if there is no such row."""
+        entry = self._entry(table, oid)
+        return None if entry is None else self._memo(entry, key, make)
+
+    def table_memo(self, table: str, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` computes from a whole table, computed once per version of the table."""
+        if self._cache is None or self._wrote(table):
+            return make()
+        return self._cache.table_memo(table, key, self.state.versions[table], make)
+
+    def acl(self) -> list[AclRow]:
+        """All ACL rules, ascending by id."""
+        return [AclRow(*row) for row in self._connection.execute("SELECT oid, userset, resource, rights, zone FROM acl ORDER BY oid")]
+
+    def members(self, gid: int) -> list[int]:
+        """Ids of the users in a group, ascending."""
+        return [uid for (uid,) in self._connection.execute("SELECT uid FROM group_member WHERE gid = ? ORDER BY uid", (gid,))]
+
+    def counter(self, table: str) -> int:
+        """The last id given out in a table, -1 if none was."""
+        found = self.fetch("SELECT last_oid FROM pool_control WHERE tablename = ?", (table,))
+        return int(found[0][0]) if found else -1
+
+    def digests(self) -> dict[str, bytes]:
+        """The running digest of each shared table."""
+        return {table: bytes(value) for table, value in self.fetch("SELECT tablename, digest FROM shared_digest")}
+
+    def _entry(self, table: str, oid: int) -> Entry | None:
+        if self._cache is None or (table, oid) in self._changed:
+            row = self.select_one(table, "oid", oid)
+            return None if row is None else Entry(row)
+        return self._cache.entry(table, oid, self)
+
+    def _wrote(self, table: str) -> bool:
+        return any(changed == table for changed, _ in self._changed)
+
+    @staticmethod
+    def _memo(entry: Entry, key: str, make: Callable[[PoolRow], T]) -> T:
+        try:
+            value: T = entry.memos[key]
+        except KeyError:
+            value = entry.memos[key] = make(entry.row)
+        return value
+
+
+class ZoneTx(ReadTx):
+    """A write of this zone's own tables."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement on a local table; rows touched."""
+        return self._connection.execute(sql, parameters).rowcount
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> int:
+        """Run one statement for each row of parameters; rows touched."""
+        return self._connection.executemany(sql, parameters).rowcount
+
+    def set_membership(self, *, zone_id: int, role: Role, federation_id: str, epoch: int) -> None:
+        """Change what this zone is. The epoch never falls while the zone stays in one federation."""
+        self.execute(
+            "UPDATE zone_state SET zone_id = ?, role = ?, federation_id = ?, epoch = ? WHERE id = 1", (zone_id, role, federation_id, epoch)
+        )
+        self.state = msgspec.structs.replace(self.state, zone_id=zone_id, role=role, federation_id=federation_id, epoch=epoch)
+
+
+class SharedTx(ZoneTx):
+    """A write of shared tables: each change becomes a statement of the log in the same database transaction."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: ZoneState,
+        cache: RowCache | None,
+        dialect: SQLite,
+        derivations: Mapping[str, Derivation],
+        touched: set[tuple[str, int]],
+    ) -> None:
+        super().__init__(connection, state, cache)
+        self._changes = RowChanges(self, dialect, derivations, touched)
+        self._changed = touched
+        self.statements: list[RowChange] = []
+
+    @property
+    def deltas(self) -> Mapping[str, int]:
+        """What the statements add to each table's digest (mod 2^256)."""
+        return self._changes.deltas
+
+    def next_id(self, table: str, *, at_least: int = 0) -> int:
+        """Reserve the next id of a table: one more than the last, ``at_least`` that number. An id is never given out twice."""
+        oid = max(self.counter(table) + 1, at_least)
+        self._make(SetCounter(table, oid))
+        return oid
+
+    def set_counter(self, table: str, last_oid: int) -> None:
+        """Let the next id be ``last_oid + 1``."""
+        self._make(SetCounter(table, last_oid))
+
+    def insert(self, table: str, row: PoolRow | AclRow) -> None:
+        """Add a row.
+
+        Raises:
+            InternalError: its id or name is taken, or a value is outside the limits of the log (a body over 4 MiB).
+        """
+        self._make(Insert(table, msgspec.structs.astuple(row)))
+
+    def update(self, table: str, row: PoolRow) -> None:
+        """Write those columns of the row that differ; nothing if none does."""
+        before = self.row(table, row.oid)
+        if before is None:
+            raise InternalError(f"{table} has no row {row.oid} to update.", object_id=row.oid)
+        columns = tuple(name for name in SHARED_TABLES[table].names if getattr(before, name) != getattr(row, name))
+        if columns:
+            self._make(Update(table, row.oid, columns, tuple(getattr(row, name) for name in columns)))
+
+    def delete(self, table: str, oid: int) -> None:
+        """Remove the row with this id."""
+        self._make(Delete(table, oid))
+
+    def _make(self, change: RowChange) -> None:
+        try:
+            check(change)
+            self._changes.apply(change)
+        except (Different, ValueError) as error:
+            raise InternalError(f"{error}.") from error
+        self.statements.append(change)
+
+
+class ApplyTx(ZoneTx):
+    """The applier's transaction. Its first statement must be ``claim``."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: ZoneState,
+        dialect: SQLite,
+        derivations: Mapping[str, Derivation],
+        touched: set[tuple[str, int]],
+    ) -> None:
+        super().__init__(connection, state, None)
+        self._dialect = dialect
+        self._changes = RowChanges(self, dialect, derivations, touched)
+        self._changed = touched
+        self._digests: dict[str, int] = {}
+
+    def claim(self, old: Head) -> None:
+        """Make sure that this zone still stands at ``old``, and keep others from moving it.
+
+        Raises:
+            Overtaken: it does not.
+        """
+        if not self.execute("UPDATE zone_state SET position = position WHERE position = ? AND chain = ?", (old.position.index, old.chain)):
+            raise Overtaken(f"this zone is no longer at {old.position}")
+
+    def change(self, change: RowChange) -> None:
+        """Make one change that is no statement of our log (it comes from a snapshot).
+
+        Raises:
+            Different: it does not fit our rows.
+        """
+        self._changes.apply(change)
+
+    def apply(self, commits: Sequence[LoggedCommit]) -> Head:
+        """Apply whole commits in order, log them, and move the position behind the last.
+
+        Args:
+            commits: contiguous, the first directly after the claimed head, chains already verified.
+
+        Returns:
+            The head that this zone holds once the transaction is durable.
+
+        Raises:
+            Different: a change does not fit our rows, or a table's digest differs from the master's afterwards.
+        """
+        for logged in commits:
+            commit = logged.commit
+            for change in commit.changes:
+                self._changes.apply(change)
+            self._fold_deltas()
+            for table, expected in commit.digests.items():
+                if digest.to_bytes(self._digests[table]) != expected:
+                    raise Different(f"after index {commit.last_idx} the digest of {table} is not the master's")
+        write_log(self, commits)
+        last = commits[-1]
+        head = Head(Position(last.commit.epoch, last.commit.last_idx), last.chain)
+        self.set_head(head)
+        return head
+
+    def digests(self) -> dict[str, bytes]:
+        """The digest of each shared table with the changes made so far."""
+        self._fold_deltas()
+        return {table: digest.to_bytes(value) for table, value in self._digests.items()}
+
+    def _fold_deltas(self) -> None:
+        if not self._digests:
+            self._digests = {table: digest.from_bytes(value) for table, value in super().digests().items()}
+        for table, delta in self._changes.deltas.items():
+            self._digests[table] = (self._digests[table] + delta) % digest.MODULUS
+        self._changes.deltas.clear()
+
+    def set_head(self, head: Head) -> None:
+        """Move this zone to another head and store the digests that belong to its rows."""
+        self.executemany(self._dialect.upsert_digest, list(self.digests().items()))
+        self.execute(
+            "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
+        )

@@ -1,0 +1,428 @@
+"""Run write jobs in groups: one transaction, a savepoint for each job, one COMMIT for all, then all are answered.
+
+Path:     Database.write_* -> Writer.submit() -> run group -> COMMIT -> the callers' futures, then whoever listens.
+Holds:    a failed job leaves nothing, not even a gap in the log: statements are numbered after the last savepoint. A transaction that an
+          error has thrown away is run again, job by job. If COMMIT fails in doubt, the commit is looked up; what can't be found out is
+          said to be unknown.
+Threads:  on SQLite jobs run on the event loop, in slices of about a millisecond; COMMIT waits for the disk in a thread of its own. Jobs in
+          a thread would fight the readers for the interpreter lock at each statement (docs/decisions/0003-writer-on-the-loop.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from secrets import token_hex
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import structlog
+
+from koinon import clock
+from koinon.database.cache import Notes, RowCache
+from koinon.database.dialects.sqlite import Connection, SQLite
+from koinon.database.row_changes import Derivation, Different
+from koinon.database.state import CommitNotice, LoggedCommit, ZoneState
+from koinon.database.statement_log import outcome_of, write_log
+from koinon.database.transactions import ApplyTx, Overtaken, SharedTx, ZoneTx, read_state
+from koinon.errors import ActionError, CloudError, InternalError, OutcomeUnknownError, UnavailableError
+from koinon.statements import digest
+from koinon.statements.chain import extend
+from koinon.statements.commits import Commit, Head, Position
+from koinon.statements.rendering import render
+from koinon.statements.schema import MAX_COMMIT_BYTES, RowChange
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+GROUP_SIZE: Final = 64
+_SLICE_S: Final = 0.001
+_TRIES: Final = 3
+_SPACE_CHECK_S: Final = 1.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A write that must happen once however often it is sent.
+
+    Attributes:
+        origin_zone: id of the zone where the caller made it.
+        request_id: chosen at random by the sender; stored in the log.
+        request_hash: 32 bytes, keyed by what only the sender knows; a repetition must match.
+        seal: encrypts the outcome before it is stored, for outcomes that hold a secret.
+        unseal: the reverse.
+    """
+
+    origin_zone: int
+    request_id: str = ""
+    request_hash: bytes = b""
+    seal: Callable[[bytes], bytes] | None = None
+    unseal: Callable[[bytes], bytes] | None = None
+
+
+class Written(msgspec.Struct, Generic[T], frozen=True):
+    """What a write answered.
+
+    Attributes:
+        value: the job's value, or the first outcome if ``repeated``.
+        head: the position that holds the write; the present one if it changed nothing shared.
+        repeated: the request was in the log already.
+    """
+
+    value: T
+    head: Position
+    repeated: bool = False
+
+
+class _Job:
+    """One waiting job, and what its last run left."""
+
+    __slots__ = (
+        "alone", "deltas", "error", "frees_space", "future", "head", "kind", "repeated", "request", "run", "statements", "texts", "value",
+        "what",
+    )  # fmt: skip
+
+    def __init__(self, kind: type[ZoneTx], what: str, run: Callable[[Any], Any], request: Request | None, frees_space: bool) -> None:
+        self.kind = kind
+        self.what = what
+        self.run = run
+        self.request = request
+        self.frees_space = frees_space
+        self.alone = kind is ApplyTx
+        self.future: asyncio.Future[Written[Any]] = asyncio.get_running_loop().create_future()
+        self.reset()
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id if self.request is not None else ""
+
+    def groups_with(self, other: _Job, ids: set[str]) -> bool:
+        """Whether ``other`` may join this job's group. One request twice in a group would not see its own first outcome."""
+        return not self.alone and not other.alone and not (other.request_id and other.request_id in ids)
+
+    def reset(self) -> None:
+        self.value: Any = None
+        self.error: Exception | None = None
+        self.statements: list[RowChange] = []
+        self.texts: tuple[str, ...] = ()
+        self.deltas: dict[str, int] = {}
+        self.head: Position | None = None
+        self.repeated: Position | None = None
+
+
+class _Lost(Exception):
+    """The whole transaction is gone, through no fault of the job that was running."""
+
+
+class Writer:
+    """The one place where this process writes.
+
+    Args:
+        dialect: the engine.
+        derivations: who keeps rows that follow from shared rows, by shared table.
+        notes: where to tell the cache what changed.
+        cache: the loop's cache of rows, which jobs may read from.
+        reserve_bytes: refuse writes, but those that free space, when less than this is left on the disk.
+        listener: is told of each durable group, on the event loop.
+    """
+
+    def __init__(
+        self,
+        dialect: SQLite,
+        derivations: Mapping[str, Derivation],
+        notes: Notes,
+        cache: RowCache,
+        *,
+        reserve_bytes: int,
+        listener: Callable[[CommitNotice], None],
+    ) -> None:
+        self._dialect = dialect
+        self._derivations = derivations
+        self._notes = notes
+        self._cache = cache
+        self._reserve_bytes = reserve_bytes
+        self._listener = listener
+        self._connection: Connection = dialect.writer()
+        self._waiting: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._slice_began = 0.0
+        self._space_checked_at = -_SPACE_CHECK_S
+        self._space_left = True
+
+    def start(self) -> None:
+        """Begin to work; needs the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._work(), name="writer")
+
+    async def close(self) -> None:
+        """Finish the jobs that wait, then stop."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        self._thread.shutdown()
+        self._connection.close()
+
+    async def submit(
+        self, kind: type[ZoneTx], what: str, run: Callable[[Any], Any], request: Request | None = None, *, frees_space: bool = False
+    ) -> Written[Any]:
+        """Run a job in one of the next groups and wait until it is durable.
+
+        Args:
+            kind: ZoneTx, SharedTx, or ApplyTx (never grouped with others).
+            what: for the log and for errors.
+            run: does no I/O, may be run again; what it raises is raised here and leaves no trace in the database.
+            request: for shared writes.
+            frees_space: may run on a full disk.
+
+        Raises:
+            UnavailableError: the database can't write now (full disk, lock); nothing was changed.
+            OutcomeUnknownError: COMMIT failed and it could not be found out whether it took effect.
+        """
+        if self._closing:
+            raise UnavailableError("This zone is stopping. Try again in a moment.")
+        job = _Job(kind, what, run, request, frees_space)
+        self._waiting.append(job)
+        self._wake.set()
+        return await job.future
+
+    async def _work(self) -> None:
+        while True:
+            if not self._waiting:
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            group = [self._waiting.popleft()]
+            ids = {group[0].request_id}
+            while self._waiting and len(group) < GROUP_SIZE and group[0].groups_with(self._waiting[0], ids):
+                ids.add(self._waiting[0].request_id)
+                group.append(self._waiting.popleft())
+            self._slice_began = time.perf_counter()
+            try:
+                await self._run_to_end(group)
+            except Exception as error:  # a fault of ours must not leave callers waiting for ever
+                log.exception("write group failed", jobs=[job.what for job in group])
+                for job in group:
+                    self._fail(job, InternalError(f"The write could not be made ({type(error).__name__}). The server's log says why."))
+
+    async def _run_to_end(self, group: list[_Job]) -> None:
+        """Run a group; if its transaction gets lost, run its jobs again one by one."""
+        try:
+            await self._run_group(group)
+        except _Lost as lost:
+            log.warning("transaction lost, jobs run again one by one", cause=str(lost), jobs=len(group))
+            for job in group:
+                await self._run_alone(job, lost)
+
+    async def _run_alone(self, job: _Job, lost: _Lost) -> None:
+        for attempt in range(_TRIES):
+            try:
+                await self._run_group([job])
+            except _Lost as again:
+                lost = again
+                await asyncio.sleep(0.01 * 2**attempt)
+            else:
+                return
+        self._fail(job, UnavailableError(str(lost)))
+
+    async def _run_group(self, group: list[_Job]) -> None:
+        group = self._refuse_without_space(group)
+        if not group:
+            return
+        connection = self._connection
+        try:
+            self._dialect.begin(connection)
+            connection.execute("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1")
+            state = read_state(connection)
+        except self._dialect.driver_error as error:
+            self._dialect.rollback(connection)
+            raise _Lost(self._dialect.explain(error)) from error
+        self._cache.advance(msgspec.structs.replace(state, write_seq=state.write_seq - 1))
+        touched: set[tuple[str, int]] = set()
+        try:
+            for job in group:
+                await self._run_job(job, state, touched)
+            survivors = [job for job in group if job.error is None]
+            commits = self._log_survivors(survivors, state, touched)
+        except self._dialect.driver_error as error:
+            self._dialect.rollback(connection)
+            raise _Lost(self._dialect.explain(error)) from error
+        except BaseException:
+            self._dialect.rollback(connection)
+            raise
+        if survivors:
+            await self._commit(survivors, state, commits, frozenset(touched))
+        else:
+            self._dialect.rollback(connection)
+        self._answer(group, commits)
+
+    async def _run_job(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
+        """Run one job in its savepoint; its failure stays its own, unless it has cost the transaction."""
+        connection = self._connection
+        job.reset()
+        connection.execute("SAVEPOINT job")
+        try:
+            if job.kind is SharedTx:
+                self._run_shared(job, state, touched)
+            elif job.kind is ApplyTx:
+                job.value = job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched))
+            else:
+                job.value = job.run(ZoneTx(connection, state, self._cache))
+        except Exception as error:
+            if self._dialect.lost_transaction(connection):
+                raise _Lost(self._dialect.explain(error)) from error
+            connection.execute("ROLLBACK TO job")
+            known = isinstance(error, CloudError | Different | Overtaken) or not isinstance(error, self._dialect.driver_error)
+            job.error = error if known else UnavailableError(self._dialect.explain(error))
+        connection.execute("RELEASE job")
+        if time.perf_counter() - self._slice_began > _SLICE_S:
+            await asyncio.sleep(0)  # readers wait on the same loop
+            self._slice_began = time.perf_counter()
+
+    def _run_shared(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
+        if state.role == "slave":
+            raise ActionError("This zone is a slave: it does not change shared data itself.")
+        tx = SharedTx(self._connection, state, self._cache, self._dialect, self._derivations, touched)
+        request = job.request
+        if request is not None and request.request_id:
+            known = outcome_of(tx, request.request_id)
+            if known is not None:
+                if known.request_hash != request.request_hash:
+                    raise ActionError(f"Request id {request.request_id} was used for another request. Use a new one.")
+                job.value = msgspec.msgpack.decode(request.unseal(known.outcome) if request.unseal else known.outcome)
+                job.repeated = known.head
+                return
+        job.value = job.run(tx)
+        job.statements = tx.statements
+        job.texts = tuple(render(change) for change in tx.statements)
+        job.deltas = dict(tx.deltas)
+        size = sum(len(text.encode()) for text in job.texts)
+        if size > MAX_COMMIT_BYTES:
+            raise InternalError(f"This call changes {size >> 20} MiB at once; {MAX_COMMIT_BYTES >> 20} MiB is the most. Split it.")
+
+    def _log_survivors(self, survivors: list[_Job], state: ZoneState, touched: set[tuple[str, int]]) -> tuple[LoggedCommit, ...]:
+        """Number the statements of the jobs that made it, and write the log, the digests and the zone's new position."""
+        connection = self._connection
+        head = state.head
+        commits = []
+        writing = [job for job in survivors if job.statements]
+        tx = ZoneTx(connection, state, None)
+        if writing:
+            digests = {table: digest.from_bytes(value) for table, value in tx.digests().items()}
+            for job in writing:
+                logged = self._make_commit(job, state, head, digests)
+                head = Head(Position(state.epoch, logged.commit.last_idx), logged.chain)
+                commits.append(logged)
+            write_log(tx, commits)
+            changed = {table for job in writing for table in job.deltas}
+            tx.executemany(self._dialect.upsert_digest, [(table, digest.to_bytes(digests[table])) for table in changed])
+            tx.execute("UPDATE zone_state SET position = ?, chain = ? WHERE id = 1", (head.position.index, head.chain))
+        if touched:
+            columns = ", ".join(f"v_{table} = write_seq" for table in sorted({table for table, _ in touched}))
+            tx.execute(f"UPDATE zone_state SET {columns} WHERE id = 1")
+        return tuple(commits)
+
+    @staticmethod
+    def _make_commit(job: _Job, state: ZoneState, head: Head, digests: dict[str, int]) -> LoggedCommit:
+        request = job.request or Request(state.zone_id)
+        for table, delta in job.deltas.items():
+            digests[table] = (digests[table] + delta) % digest.MODULUS
+        outcome = b""
+        if request.request_id:
+            outcome = msgspec.msgpack.encode(job.value)
+            if request.seal is not None:
+                outcome = request.seal(outcome)
+        commit = Commit(
+            commit_id=token_hex(16),
+            epoch=state.epoch,
+            first_idx=head.position.index + 1,
+            origin_zone=request.origin_zone,
+            request_id=request.request_id,
+            request_hash=request.request_hash,
+            outcome=outcome,
+            digests={table: digest.to_bytes(digests[table]) for table in job.deltas},
+            committed_at_ms=clock.now_ms(),
+            changes=tuple(job.statements),
+        )
+        job.head = Position(commit.epoch, commit.last_idx)
+        return LoggedCommit(commit, job.texts, extend(head.chain, commit, job.texts))
+
+    async def _commit(
+        self, survivors: list[_Job], state: ZoneState, commits: tuple[LoggedCommit, ...], changed: frozenset[tuple[str, int]]
+    ) -> None:
+        """Make the group durable; raises _Lost if it certainly is not."""
+        connection = self._connection
+        if not self._dialect.in_transaction(connection):
+            raise _Lost("the database dropped the transaction before COMMIT")
+        self._notes.leave(state.write_seq, changed)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, connection.execute, "COMMIT")
+        except self._dialect.driver_error as error:
+            self._dialect.rollback(connection)
+            durable = self._look_up(state.write_seq, commits)
+            if durable is False:
+                self._notes.take_back(state.write_seq)
+                raise _Lost(self._dialect.explain(error)) from error
+            log.error("commit failed in doubt", durable=durable, cause=str(error))
+            if durable is None:
+                for job in survivors:
+                    job.error = OutcomeUnknownError(
+                        f"Outcome unknown: the database failed while it made the change durable ({error}). Look before you try again."
+                    )
+        self._listener(CommitNotice(read_state(connection), commits, changed))
+
+    def _look_up(self, write_seq: int, commits: tuple[LoggedCommit, ...]) -> bool | None:
+        """Whether a group whose COMMIT failed is in the database after all; None if the database does not say."""
+        try:
+            connection = self._dialect.reader()
+            try:
+                if commits:
+                    ids = (commits[0].commit.commit_id,)
+                    return connection.execute("SELECT 1 FROM federation_commit WHERE commit_id = ?", ids).fetchone() is not None
+                return read_state(connection).write_seq >= write_seq
+            finally:
+                connection.close()
+        except self._dialect.driver_error:
+            return None
+
+    def _answer(self, group: list[_Job], commits: tuple[LoggedCommit, ...]) -> None:
+        now = self._cache_state_head(commits)
+        for job in group:
+            if job.future.done():  # the caller has gone away
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                head = job.repeated or job.head or now
+                job.future.set_result(Written(job.value, head, job.repeated is not None))
+
+    def _cache_state_head(self, commits: tuple[LoggedCommit, ...]) -> Position:
+        if commits:
+            return Position(commits[-1].commit.epoch, commits[-1].commit.last_idx)
+        return read_state(self._connection).head.position
+
+    @staticmethod
+    def _fail(job: _Job, error: CloudError) -> None:
+        if not job.future.done():
+            job.future.set_exception(error)
+
+    def _refuse_without_space(self, group: list[_Job]) -> list[_Job]:
+        now = time.monotonic()
+        if now - self._space_checked_at > _SPACE_CHECK_S:
+            self._space_checked_at = now
+            self._space_left = self._dialect.free_bytes() >= self._reserve_bytes
+        if self._space_left:
+            return group
+        for job in group:
+            if not job.frees_space:
+                self._fail(job, UnavailableError(
+                    f"Less than {self._reserve_bytes >> 20} MiB are left on the disk of the database. Writes are refused until space is "
+                    "freed there; reads go on. Nothing was changed."
+                ))  # fmt: skip
+        return [job for job in group if job.frees_space]

@@ -1,0 +1,1 @@
+"""What every resource shares: kinds, names, template text, XML."""

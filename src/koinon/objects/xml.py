@@ -1,0 +1,90 @@
+"""XML as OpenNebula writes it: no declaration, no namespace, free text in CDATA, names as they are.
+
+Everything that is stored or sent must be XML 1.0 text; what is not is refused at the edge (``require_text``).
+Source: OpenNebula include/NebulaUtil.h; XML 1.0 section 2.2 (Char).
+"""
+
+from __future__ import annotations
+
+import re
+
+from lxml import etree
+
+from koinon.errors import BadArgumentError
+
+Element = etree._Element  # the name lxml gives the type of its nodes
+
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_MAX_DEPTH = 64
+
+
+def require_text(value: str, what: str) -> str:
+    """Return ``value`` if XML 1.0 can hold it.
+
+    Raises:
+        BadArgumentError: it can't; the text names ``what`` and the character.
+    """
+    found = _FORBIDDEN.search(value)
+    if found is not None:
+        raise BadArgumentError(f"{what} holds the character U+{ord(found[0]):04X}, which XML does not allow. Remove it.")
+    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether XML 1.0 can hold ``value``."""
+    return _FORBIDDEN.search(value) is None
+
+
+def cdata(value: str) -> str:
+    """Wrap free text. The caller has made sure that it does not hold ``]]>``."""
+    return f"<![CDATA[{value}]]>"
+
+
+def escape(value: str) -> str:
+    """Escape text for element content."""
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def parse(text: str) -> Element:
+    """Parse one document from a caller or from the database.
+
+    Raises:
+        ValueError: not well-formed, holds a DOCTYPE, or deeper than 64 levels.
+    """
+    # A parser of one's own each time: lxml's parsers are not safe to share over threads.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, strip_cdata=True, remove_comments=True, remove_pis=True)
+    try:
+        root = etree.fromstring(text.encode(), parser)
+    except (etree.XMLSyntaxError, UnicodeEncodeError, ValueError) as error:
+        raise ValueError(str(error)) from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise ValueError("a DOCTYPE is not allowed")
+    deepest, level = 0, [root]
+    while level:
+        deepest += 1
+        if deepest > _MAX_DEPTH:
+            raise ValueError(f"deeper than {_MAX_DEPTH} levels")
+        level = [child for node in level for child in node]
+    return root
+
+
+def text_of(parent: Element, tag: str, default: str = "") -> str:
+    """Text of the first child with this tag."""
+    return parent.findtext(tag) or default
+
+
+def int_of(parent: Element, tag: str, default: int = -1) -> int:
+    """Number in the first child with this tag."""
+    found = parent.findtext(tag)
+    return int(found) if found else default
+
+
+def ids_of(parent: Element, tag: str) -> list[int]:
+    """The ``<ID>`` numbers inside the first child with this tag."""
+    holder = parent.find(tag)
+    return [] if holder is None else [int(node.text or "-1") for node in holder.findall("ID")]
+
+
+def ids_xml(tag: str, ids: list[int] | tuple[int, ...]) -> str:
+    """``<TAG><ID>1</ID>...</TAG>``."""
+    return f"<{tag}>" + "".join(f"<ID>{oid}</ID>" for oid in ids) + f"</{tag}>"

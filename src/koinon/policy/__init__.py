@@ -1,0 +1,1 @@
+"""Who may do what: rights, permission bits, ACL rules, decide() and visible(). Pure: knows numbers, not tables."""
