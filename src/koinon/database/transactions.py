@@ -298,7 +298,7 @@ class ApplyTx(ZoneTx):
         if not self._digests:
             self._digests = {table: digest.from_bytes(value) for table, value in super().digests().items()}
         for table, delta in self._changes.deltas.items():
-            self._digests[table] = (self._digests[table] + delta) % digest.MODULUS
+            self._digests[table] = digest.add(self._digests[table], digest.to_bytes(delta))
         self._changes.deltas.clear()
 
     def set_head(self, head: Head) -> None:

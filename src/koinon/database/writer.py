@@ -226,7 +226,7 @@ class Writer:
                 await self._run_group([job])
             except _Lost as again:
                 lost = again
-                await asyncio.sleep(0.01 * 2**attempt)
+                await asyncio.sleep(0.05 * 4**attempt)
             else:
                 return
         self._fail(job, UnavailableError(str(lost)))
@@ -332,7 +332,7 @@ class Writer:
     def _make_commit(job: _Job, state: ZoneState, head: Head, digests: dict[str, int]) -> LoggedCommit:
         request = job.request or Request(state.zone_id)
         for table, delta in job.deltas.items():
-            digests[table] = (digests[table] + delta) % digest.MODULUS
+            digests[table] = digest.add(digests[table], digest.to_bytes(delta))
         outcome = b""
         if request.request_id:
             outcome = msgspec.msgpack.encode(job.value)

@@ -67,6 +67,7 @@ class SQLite:
     def writer(self) -> Connection:
         """The one connection that writes. It never waits for a lock: nobody else holds one but a tool that copies the file."""
         connection = self._connect()
+        connection.execute("PRAGMA busy_timeout = 0")  # waiting here would stop the event loop; the writer tries again instead
         # A new file becomes readable to its owner only: it holds verifiers.
         with contextlib.suppress(FileNotFoundError):
             os.chmod(self.path, 0o600)

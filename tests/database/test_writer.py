@@ -1,0 +1,283 @@
+"""The writer: groups, savepoints, numbering, exactly once, lost transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koinon.database.database import Database
+from koinon.database.state import CommitNotice
+from koinon.database.statement_log import read_commits
+from koinon.database.transactions import SharedTx, ZoneTx
+from koinon.database.writer import Request
+from koinon.errors import ActionError, BadArgumentError, InternalError, UnavailableError
+from koinon.statements import digest
+from koinon.statements.chain import extend
+from koinon.statements.commits import GENESIS
+from koinon.statements.schema import PoolRow
+
+
+def user(oid: int, name: str = "", body: str = "<USER/>") -> PoolRow:
+    return PoolRow(oid, name or f"user{oid}", body, oid, 1, 1, 0, 0)
+
+
+def with_database(tmp_path: Path, test: Callable[[Database], Awaitable[Any]]) -> Any:
+    """Run ``test`` with an open database and close it again."""
+
+    async def run() -> Any:
+        database = Database.open(tmp_path / "koinon.db")
+        database.start()
+        try:
+            return await test(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def add_user(name: str = "", body: str = "<USER/>") -> Callable[[SharedTx], int]:
+    def job(tx: SharedTx) -> int:
+        oid = tx.next_id("user_pool")
+        tx.insert("user_pool", user(oid, name or f"user{oid}", body))
+        return oid
+
+    return job
+
+
+def assert_log_is_whole(database: Database) -> None:
+    """The log is contiguous from 1, its chain continues from the genesis, and digests equal those of the rows."""
+    with database.read() as tx:
+        head = GENESIS
+        chain = head.chain
+        index = 0
+        for logged in read_commits(tx, 0, statements=100_000):
+            assert logged.commit.first_idx == index + 1
+            assert len(logged.statements) == len(logged.commit.changes) > 0
+            chain = extend(chain, logged.commit, logged.statements)
+            assert chain == logged.chain
+            index = logged.commit.last_idx
+        assert (index, chain) == (tx.state.position, tx.state.chain)
+        totals = dict.fromkeys(tx.digests(), digest.EMPTY)
+        for row in tx.fetch("SELECT oid, name, body, uid, gid, owner_u, group_u, other_u, row_hash FROM user_pool"):
+            assert digest.row_hash("user_pool", row[:-1]) == row[-1]
+            totals["user_pool"] = digest.add(totals["user_pool"], row[-1])
+        for name, last_oid in tx.fetch("SELECT tablename, last_oid FROM pool_control"):
+            totals["pool_control"] = digest.add(totals["pool_control"], digest.counter_hash(name, last_oid))
+        assert {table: digest.from_bytes(value) for table, value in tx.digests().items()} == totals
+
+
+def test_jobs_that_wait_together_become_one_commit_on_disk_and_one_log_entry_each(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        notices: list[CommitNotice] = []
+        database.on_commit(notices.append)
+        written = await asyncio.gather(*(database.write_shared("add", add_user()) for _ in range(20)))
+        assert [one.value for one in written] == list(range(20))
+        assert [one.head.index for one in written] == list(range(2, 42, 2))
+        assert len(notices) == 1
+        assert len(notices[0].commits) == 20
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
+def test_a_job_that_fails_inside_a_group_leaves_no_row_and_no_gap(tmp_path: Path) -> None:
+    def fail(tx: SharedTx) -> int:
+        add_user("ghost")(tx)
+        raise BadArgumentError("no")
+
+    async def test(database: Database) -> None:
+        jobs = [add_user("first"), fail, add_user("second"), add_user("first"), add_user("third")]
+        answers = await asyncio.gather(*(database.write_shared("job", job) for job in jobs), return_exceptions=True)
+        assert isinstance(answers[1], BadArgumentError)
+        assert isinstance(answers[3], InternalError)
+        with database.read() as tx:
+            assert [row.name for row in tx.rows("user_pool")] == ["first", "second", "third"]
+            assert tx.named("user_pool", "ghost") is None
+            assert tx.state.position == 6
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
+def test_a_group_in_which_every_job_fails_writes_nothing(tmp_path: Path) -> None:
+    def fail(tx: SharedTx) -> int:
+        add_user("ghost")(tx)
+        raise BadArgumentError("no")
+
+    async def test(database: Database) -> None:
+        before = database.state
+        with pytest.raises(BadArgumentError):
+            await database.write_shared("fail", fail)
+        with database.read() as tx:
+            assert tx.state == before
+
+    with_database(tmp_path, test)
+
+
+def test_a_request_id_is_done_once_and_answers_its_first_outcome(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        request = Request(7, "aa", b"h" * 32)
+        first, again = await asyncio.gather(*(database.write_shared("add", add_user(), request=request) for _ in range(2)))
+        assert (first.value, first.repeated) == (0, False)
+        assert (again.value, again.repeated, again.head) == (0, True, first.head)
+        with pytest.raises(ActionError):
+            await database.write_shared("add", add_user(), request=Request(7, "aa", b"x" * 32))
+        with database.read() as tx:
+            assert len(tx.rows("user_pool")) == 1
+            assert read_commits(tx, 0, statements=10)[0].commit.origin_zone == 7
+
+    with_database(tmp_path, test)
+
+
+def test_a_sealed_outcome_is_not_in_the_file_and_comes_back_to_who_can_open_it(tmp_path: Path) -> None:
+    def flip(raw: bytes) -> bytes:
+        return bytes(byte ^ 0x55 for byte in raw)
+
+    def job(tx: SharedTx) -> str:
+        add_user()(tx)
+        return "a very secret token"
+
+    async def test(database: Database) -> None:
+        request = Request(0, "bb", b"h" * 32, seal=flip, unseal=flip)
+        assert (await database.write_shared("add", job, request=request)).value == "a very secret token"
+        assert (await database.write_shared("add", job, request=request)).value == "a very secret token"
+
+    with_database(tmp_path, test)
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"very secret" not in stored
+
+
+def test_readers_see_a_write_only_when_it_is_durable_and_then_at_once(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        for number in range(50):
+            write = asyncio.ensure_future(database.write_shared("add", add_user()))
+            while not write.done():
+                with database.read() as tx:
+                    assert len(tx.rows("user_pool")) == tx.state.position // 2
+                await asyncio.sleep(0)
+            with database.read() as tx:
+                assert tx.row("user_pool", number) is not None
+
+    with_database(tmp_path, test)
+
+
+def test_a_write_by_another_process_is_seen_by_cached_reads(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        await database.write_shared("add", add_user("old"))
+        with database.read() as tx:
+            assert tx.row("user_pool", 0) is not None
+        other = sqlite3.connect(tmp_path / "koinon.db")
+        other.execute("UPDATE zone_state SET write_seq = write_seq + 1, v_user_pool = write_seq + 1")
+        other.execute("UPDATE user_pool SET name = 'new'")
+        other.commit()
+        other.close()
+        with database.read() as tx:
+            row = tx.row("user_pool", 0)
+            assert row is not None
+            assert row.name == "new"
+            assert tx.named("user_pool", "old") is None
+
+    with_database(tmp_path, test)
+
+
+def test_a_slave_cannot_write_shared_tables_and_can_write_its_own(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        await database.write_zone("become slave", lambda tx: tx.set_membership(zone_id=5, role="slave", federation_id="f" * 32, epoch=1))
+        assert (database.state.zone_id, database.state.role) == (5, "slave")
+        with pytest.raises(ActionError):
+            await database.write_shared("add", add_user())
+        await database.write_zone("set", lambda tx: tx.execute("INSERT INTO federation_setting VALUES ('a', x'00')"))
+
+    with_database(tmp_path, test)
+
+
+def test_a_locked_database_refuses_plainly_and_the_job_can_be_made_again(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        other = sqlite3.connect(tmp_path / "koinon.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UnavailableError, match="Another program holds"):
+            await database.write_shared("add", add_user())
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await database.write_shared("add", add_user())).value == 0
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
+def test_a_transaction_that_is_lost_in_mid_group_runs_its_jobs_again(tmp_path: Path) -> None:
+    """A full disk or a deadlock can throw away what earlier jobs of the group had done: they must not be acknowledged unwritten."""
+    lose = [True]
+
+    def losing(tx: SharedTx) -> int:
+        if lose.pop() if lose else False:
+            tx._connection.rollback()
+            raise sqlite3.OperationalError("disk I/O error")
+        return add_user("third")(tx)
+
+    async def test(database: Database) -> None:
+        jobs = [add_user("first"), add_user("second"), losing]
+        answers = await asyncio.gather(*(database.write_shared("job", job) for job in jobs))
+        assert [one.value for one in answers] == [0, 1, 2]
+        with database.read() as tx:
+            assert [row.name for row in tx.rows("user_pool")] == ["first", "second", "third"]
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
+def test_writes_stop_below_the_disk_reserve_but_what_frees_space_goes_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        database = Database.open(tmp_path / "koinon.db", reserve_bytes=1 << 60)
+        database.start()
+        with pytest.raises(UnavailableError, match="left on the disk"):
+            await database.write_shared("add", add_user())
+
+        def purge(tx: ZoneTx) -> int:
+            return tx.execute("DELETE FROM federation_log")
+
+        assert await database.write_zone("purge", purge, frees_space=True) == 0
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        with pytest.raises(UnavailableError, match="in use by another koinon server"):
+            Database.open(tmp_path / "koinon.db")
+
+    with_database(tmp_path, test)
+
+
+def test_a_body_over_the_limit_and_text_that_xml_forbids_are_refused(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        for body in ("x" * (4 * 2**20 + 1), "a\x00b", "\ud800", "\uffff"):
+            with pytest.raises(InternalError):
+                await database.write_shared("add", add_user(body=body))
+        at_limit = "x" * (4 * 2**20)
+        await database.write_shared("add", add_user(body=at_limit))
+        with database.read() as tx:
+            row = tx.row("user_pool", 0)
+            assert row is not None
+            assert row.body == at_limit
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
+def test_waiting_for_a_position_ends_when_it_is_there_or_after_the_time_limit(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        waiting = asyncio.ensure_future(database.reached(2, 5.0))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await database.write_shared("add", add_user())
+        assert await waiting
+        assert not await database.reached(3, 0.01)
+
+    with_database(tmp_path, test)
