@@ -110,7 +110,7 @@ def test_a_group_in_which_every_job_fails_writes_nothing(tmp_path: Path) -> None
         raise BadArgumentError("no")
 
     async def test(database: Database) -> None:
-        before = database.state
+        before = database.state()
         with pytest.raises(BadArgumentError):
             await database.write_shared("fail", fail)
         with database.read() as tx:
@@ -188,7 +188,7 @@ def test_a_write_by_another_process_is_seen_by_cached_reads(tmp_path: Path) -> N
 def test_a_slave_cannot_write_shared_tables_and_can_write_its_own(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
         await database.write_zone("become slave", lambda tx: tx.set_membership(zone_id=5, role="slave", federation_id="f" * 32, epoch=1))
-        assert (database.state.zone_id, database.state.role) == (5, "slave")
+        assert (database.state().zone_id, database.state().role) == (5, "slave")
         with pytest.raises(ActionError):
             await database.write_shared("add", add_user())
         await database.write_zone("set", lambda tx: tx.execute("INSERT INTO federation_setting VALUES ('a', x'00')"))

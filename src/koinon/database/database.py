@@ -87,7 +87,6 @@ class Database:
         self._reader.close()
         self._dialect.release()
 
-    @property
     def state(self) -> ZoneState:
         """The newest committed state that this process knows of."""
         return self._state
