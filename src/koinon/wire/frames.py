@@ -1,7 +1,8 @@
 """The frames of the federation's stream: batches of whole commits, and heartbeats, each signed by the master.
 
 On the wire a frame is 4 bytes of length (of the payload, big-endian), 64 bytes of Ed25519 signature, then the payload: zstd of msgpack of a
-body. The signature is over the compressed payload, so nothing is unpacked that the master did not sign, and a frame made once serves all slaves.
+body. The signature is over the compressed payload, so nothing is unpacked that the master did not sign, and a frame made once serves all
+slaves.
 Path:     statement log -> encode() -> HTTP stream -> Reader.feed() -> koinon.statements.chain.verify_run() -> the applier
 Holds:    a Reader yields frames whose every change is inside the grammar, or raises FrameError; nothing else, whatever it is fed.
 Not here: whether federation, epoch and chain are the ones the slave follows; keys.
@@ -149,7 +150,7 @@ class Reader:
         The bytes are taken at once; frames are decoded as the iterator is read, and those left in it come with the next call.
 
         Raises:
-            FrameError: (from the iterator, from then on every time) too large, not signed by the master, not decodable, outside the grammar.
+            FrameError: (from the iterator, from then on always) too large, not signed by the master, not decodable, outside the grammar.
         """
         self._buffer += data
         return self._frames()
