@@ -1,0 +1,22 @@
+"""The calls about ACL rules: one right, MANAGE on all rules, for each of them."""
+
+from __future__ import annotations
+
+from koinon.objects.kinds import Kind
+from koinon.wire.calls.rows import Runs, call, manage, object_id
+from koinon.wire.parameters import Param
+
+RULE_ID = object_id("Rule id.")
+WHO = Param("user", "string", doc="Whom the rule is for: the 64 bit number in hexadecimal.")
+RESOURCE = Param("resource", "string", doc="To what it applies: the 64 bit number in hexadecimal.")
+RIGHTS = Param("rights", "string", doc="What it allows: the number in hexadecimal.")
+ZONE = Param("zone", "string", "", doc="Where: the number in hexadecimal; empty is the zone that was asked.")
+
+ALL_RULES = (manage(Kind.ACL, None),)
+MASTER, LOCAL = Runs.MASTER, Runs.LOCAL
+
+# fmt: off
+#    wire name          takes                          needs      runs    returns   what it does
+call("one.acl.addrule", (WHO, RESOURCE, RIGHTS, ZONE), ALL_RULES, MASTER, "int",    "Add an ACL rule.")
+call("one.acl.delrule", (RULE_ID,),                    ALL_RULES, MASTER, "int",    "Delete an ACL rule.")
+call("one.acl.info",    (),                            ALL_RULES, LOCAL,  "string", "List all ACL rules.", when_disabled=False)
