@@ -21,9 +21,10 @@ from typing import Any, Final
 import pyone
 
 from harness import processes
-from harness.admin import get as admin_get
 from harness.proxy import Link
 from harness.replies import Caller
+from koinon.client.admin import AdminClient
+from koinon.client.errors import ClientError
 
 Section = Mapping[str, str | int | float]
 
@@ -144,7 +145,7 @@ class Zone:
     def _answers(self) -> bool:
         if not self.running:
             raise NotThereYet(f"{self.name} ended by itself:\n{self.tail()}")
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ClientError):
             self.status()
             self.caller("").call("system.listMethods", session=False)
             return True
@@ -183,7 +184,7 @@ class Zone:
 
     def status(self) -> dict[str, Any]:
         """What the zone says of itself on its administration socket."""
-        return admin_get(self.state_dir / "admin.sock", "/status")
+        return AdminClient(self.state_dir).status()
 
     @property
     def secret(self) -> str:
@@ -209,7 +210,7 @@ class Zone:
         auth.chmod(0o600)
         done = subprocess.run(
             [processes.program(program), *arguments],
-            env=os.environ | {"ONE_XMLRPC": self.endpoint, "ONE_AUTH": str(auth), "KOINON_CONFIG": str(self.config)},
+            env=os.environ | {"ONE_XMLRPC": self.endpoint, "ONE_AUTH": str(auth)},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S * 2,
@@ -289,8 +290,7 @@ class Federation:
 
 def invite(master: Zone, name: str, endpoint: str) -> str:
     """Make a token for a new zone on the master's machine, and return it."""
-    reply = json.loads(master.federation("invite", name, "--endpoint", endpoint, "--json").stdout)
-    return str(reply["token"])
+    return master.federation("invite", name, "--endpoint", endpoint).stdout.strip()
 
 
 def join(master: Zone, zone: Zone) -> None:

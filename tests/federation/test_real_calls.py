@@ -1,0 +1,518 @@
+"""Every call of the API, made with pyone against a real master and through a real slave, and read at once where it was written."""
+
+# ruff: noqa: SIM300  pyone names attributes in capitals, which the rule takes for constants
+
+from __future__ import annotations
+
+import itertools
+import json
+import xmlrpc.client
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pyone
+import pytest
+from pyone.acl import OneAcl
+
+from harness.zones import Federation, Zone, federation
+from koinon.wire.calls import CALLS
+from tests.xsd.schemas import validate
+
+
+class Place:
+    """One zone of the federation as the exercises use it.
+
+    Attributes:
+        one: pyone as the federation's administrator.
+        raw: reply arrays as they came.
+    """
+
+    def __init__(self, zones: Federation, zone: Zone) -> None:
+        self.zones = zones
+        self.zone = zone
+        self.one = zones.client(zone)
+        self.raw = zones.caller(zone)
+
+    def name(self, prefix: str) -> str:
+        return f"{prefix}{next(_numbers)}"
+
+    def user(self, *groups: int, password: str = "Secret1") -> tuple[int, str]:
+        """A new user: id and name."""
+        name = self.name("user")
+        return self.one.user.allocate(name, password, "", list(groups)), name
+
+    def group(self) -> int:
+        return int(self.one.group.allocate(self.name("group")))
+
+    def document(self, method: str, *arguments: Any) -> str:
+        """The document that ``method`` returns, after it passed its schema."""
+        text = self.raw.value(method, *arguments)
+        validate(text)
+        return str(text)
+
+    def log_in(self, name: str, secret: str) -> Any:
+        """The caller's own record, fetched with this session."""
+        return self.zone.client(name, secret).user.info(-1)
+
+    def refuses(self, name: str, secret: str) -> bool:
+        try:
+            self.log_in(name, secret)
+        except pyone.OneAuthenticationException:
+            return True
+        return False
+
+
+_numbers = itertools.count(1)
+Exercise = Callable[[Place], None]
+EXERCISES: Final[dict[str, Exercise]] = {}
+
+
+def exercise(*calls: str) -> Callable[[Exercise], Exercise]:
+    """Enter a function as the exercise of ``calls``."""
+
+    def enter(function: Exercise) -> Exercise:
+        for call in calls:
+            assert call not in EXERCISES
+            EXERCISES[call] = function
+        return function
+
+    return enter
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with federation(tmp_path_factory.mktemp("calls"), 2) as made:
+        yield made
+
+
+@pytest.fixture(params=["master", "slave"])
+def place(request: pytest.FixtureRequest, zones: Federation) -> Place:
+    return Place(zones, zones.master if request.param == "master" else zones.slaves[0])
+
+
+# --- users
+
+
+@exercise("one.user.allocate")
+def allocate_user(at: Place) -> None:
+    group = at.group()
+    name = at.name("Ünïcode-")
+    uid = at.one.user.allocate(name, "Secret1", "", [group, 1])
+    made = at.one.user.info(uid)
+    assert (made.NAME, made.GID, sorted(made.GROUPS.ID), made.AUTH_DRIVER, made.ENABLED) == (name, group, [1, group], "core", 1)
+    assert at.log_in(name, "Secret1").ID == uid
+    with pytest.raises(pyone.OneInternalException, match=rf"NAME is already taken by USER {uid}"):
+        at.one.user.allocate(name, "Secret1", "", [])
+    for bad in ("", "two words", "a:b", "x" * 129):
+        with pytest.raises(pyone.OneInternalException):
+            at.one.user.allocate(bad, "Secret1", "", [])
+    plain = at.user()[0]
+    assert at.one.user.info(plain).GID == 1
+    with pytest.raises(pyone.OneNoExistsException):
+        at.one.user.allocate(at.name("user"), "Secret1", "", [99_999])
+
+
+@exercise("one.user.update")
+def update_user(at: Place) -> None:
+    uid, name = at.user()
+    text = "<>&\"' ]] 日本語 😀"
+    assert at.one.user.update(uid, {"TEMPLATE": {"NOTE": text, "VECTOR": {"A": "1", "B": "x"}}}, 0) == uid
+    shown = at.one.user.info(uid).TEMPLATE
+    assert (shown["NOTE"], shown["VECTOR"]) == (text, {"A": "1", "B": "x"})
+    assert at.one.user.update(uid, 'MORE="yes"', 1) == uid
+    assert set(at.one.user.info(uid).TEMPLATE) >= {"NOTE", "MORE", "VECTOR"}
+    assert at.one.user.update(uid, 'ONLY="this"', 0) == uid
+    assert set(at.one.user.info(uid).TEMPLATE) == {"ONLY"}
+    at.zone.client(name, "Secret1").user.update(uid, 'MINE="1"', 1)
+    with pytest.raises(pyone.OneException, match="Wrong update type"):
+        at.one.user.update(uid, 'A="1"', 7)
+    with pytest.raises(pyone.OneException, match="Parse error"):
+        at.one.user.update(uid, "A=[", 0)
+    assert set(at.one.user.info(uid).TEMPLATE) == {"ONLY", "MINE"}
+
+
+@exercise("one.user.delete")
+def delete_user(at: Place) -> None:
+    group = at.group()
+    uid, name = at.user(group)
+    assert at.one.user.delete(uid) == uid
+    with pytest.raises(pyone.OneNoExistsException, match=rf"\[one.user.info\] Error getting user \[{uid}\]."):
+        at.one.user.info(uid)
+    assert at.refuses(name, "Secret1")
+    assert at.one.group.info(group).USERS.ID == []
+    with pytest.raises(pyone.OneActionException, match="oneadmin cannot be deleted"):
+        at.one.user.delete(0)
+
+
+@exercise("one.user.info")
+def show_user(at: Place) -> None:
+    uid, name = at.user()
+    at.one.user.update(uid, 'NOTE="<b>&amp;"', 0)
+    document = at.document("one.user.info", uid)
+    assert "<PASSWORD>***</PASSWORD>" in document or "<PASSWORD><![CDATA[***]]></PASSWORD>" in document
+    mine = at.zone.client(name, "Secret1")
+    assert mine.user.info(-1).ID == uid
+    assert mine.user.info(uid, True).NAME == name
+    with pytest.raises(pyone.OneAuthorizationException, match=rf"User \[{uid}\] : Not authorized to perform USE USER \[0\]\."):
+        mine.user.info(0)
+
+
+@exercise("one.user.passwd")
+def change_password(at: Place) -> None:
+    uid, name = at.user()
+    assert at.log_in(name, "Secret1").ID == uid
+    assert at.zone.client(name, "Secret1").user.passwd(uid, "Another:2") == uid
+    assert at.log_in(name, "Another:2").ID == uid
+    assert at.refuses(name, "Secret1")
+    with pytest.raises(pyone.OneException):
+        at.one.user.passwd(uid, "")
+
+
+@exercise("one.user.chauth")
+def change_driver(at: Place) -> None:
+    uid, name = at.user()
+    assert at.one.user.chauth(uid, "public", "") == uid
+    assert at.one.user.info(uid).AUTH_DRIVER == "public"
+    assert at.refuses(name, "Secret1")
+    assert at.one.user.chauth(uid, "core", "Back-again3") == uid
+    assert at.log_in(name, "Back-again3").ID == uid
+
+
+@exercise("one.user.enable")
+def enable_user(at: Place) -> None:
+    uid, name = at.user()
+    assert at.one.user.enable(uid, False) == uid
+    assert at.one.user.info(uid).ENABLED == 0
+    assert at.refuses(name, "Secret1")
+    assert at.one.user.enable(uid, True) == uid
+    assert at.log_in(name, "Secret1").ENABLED == 1
+    with pytest.raises(pyone.OneException):
+        at.one.user.enable(0, False)
+
+
+@exercise("one.user.chgrp")
+def change_group(at: Place) -> None:
+    uid, _ = at.user()
+    group = at.group()
+    assert at.one.user.chgrp(uid, group) == uid
+    made = at.one.user.info(uid)
+    assert (made.GID, list(made.GROUPS.ID)) == (group, [group])
+    assert list(at.one.group.info(group).USERS.ID) == [uid]
+    with pytest.raises(pyone.OneNoExistsException):
+        at.one.user.chgrp(uid, 99_999)
+
+
+@exercise("one.user.addgroup", "one.user.delgroup")
+def secondary_groups(at: Place) -> None:
+    uid, _ = at.user()
+    group = at.group()
+    assert at.one.user.addgroup(uid, group) == uid
+    assert sorted(at.one.user.info(uid).GROUPS.ID) == [1, group]
+    assert uid in at.one.group.info(group).USERS.ID
+    assert at.one.user.delgroup(uid, group) == uid
+    assert list(at.one.user.info(uid).GROUPS.ID) == [1]
+    assert uid not in at.one.group.info(group).USERS.ID
+    with pytest.raises(pyone.OneException):
+        at.one.user.delgroup(uid, 1)
+
+
+@exercise("one.user.login")
+def tokens(at: Place) -> None:
+    group = at.group()
+    uid, name = at.user(1, group)
+    mine = at.zone.client(name, "Secret1")
+    token = mine.user.login(name, "", 600, -1)
+    assert at.log_in(name, token).ID == uid
+    assert token not in at.document("one.user.info", uid)
+    narrowed = mine.user.login(name, "", 600, group)
+    assert at.zone.client(name, narrowed).group.info(-1).ID == group
+    assert mine.user.login(name, token, 0, -1) == token
+    assert at.refuses(name, token)
+    assert at.log_in(name, narrowed).ID == uid
+    assert at.zone.caller(f"{name}:Secret1").call("one.user.login", name, "", 0, -1)[0] is True
+    assert at.refuses(name, narrowed)
+    with pytest.raises(pyone.OneAuthorizationException):
+        mine.user.login("serveradmin", "", 600, -1)
+
+
+@exercise("one.userpool.info")
+def list_users(at: Place) -> None:
+    uid, name = at.user()
+    validate(at.raw.value("one.userpool.info"))
+    listed = [user.ID for user in at.one.userpool.info().USER]
+    assert listed == sorted(listed, reverse=True)
+    assert {0, 1, uid} <= set(listed)
+    assert [user.ID for user in at.zone.client(name, "Secret1").userpool.info().USER] == [uid]
+
+
+# --- groups
+
+
+@exercise("one.group.allocate")
+def allocate_group(at: Place) -> None:
+    name = at.name("group")
+    gid = at.one.group.allocate(name)
+    assert gid >= 100
+    assert at.one.group.info(gid).NAME == name
+    rules = {rule.STRING for rule in at.one.acl.info().ACL}
+    assert {f"@{gid} HOST/* MANAGE #0", f"@{gid} NET/* USE #0", f"@{gid} DATASTORE/* USE #0"} <= rules
+    with pytest.raises(pyone.OneInternalException, match=rf"NAME is already taken by GROUP {gid}"):
+        at.one.group.allocate(name)
+
+
+@exercise("one.group.delete")
+def delete_group(at: Place) -> None:
+    gid = at.group()
+    uid, _ = at.user(gid)
+    with pytest.raises(pyone.OneActionException, match="Cannot delete group"):
+        at.one.group.delete(gid)
+    at.one.user.delete(uid)
+    assert at.one.group.delete(gid) == gid
+    with pytest.raises(pyone.OneNoExistsException):
+        at.one.group.info(gid)
+    assert not [rule.STRING for rule in at.one.acl.info().ACL if rule.STRING.startswith(f"@{gid} ")]
+    with pytest.raises(pyone.OneActionException, match=r"System Groups \(ID < 100\) cannot be deleted"):
+        at.one.group.delete(1)
+
+
+@exercise("one.group.info")
+def show_group(at: Place) -> None:
+    gid = at.group()
+    uid, name = at.user(gid)
+    at.document("one.group.info", gid)
+    mine = at.zone.client(name, "Secret1")
+    assert mine.group.info(-1).ID == gid
+    assert list(mine.group.info(gid).USERS.ID) == [uid]
+    with pytest.raises(pyone.OneAuthorizationException, match=r"Not authorized to perform USE GROUP \[0\]"):
+        mine.group.info(0)
+
+
+@exercise("one.group.update")
+def update_group(at: Place) -> None:
+    gid = at.group()
+    assert at.one.group.update(gid, 'NOTE="a"', 0) == gid
+    assert at.one.group.update(gid, 'MORE="b"', 1) == gid
+    assert dict(at.one.group.info(gid).TEMPLATE) == {"NOTE": "a", "MORE": "b"}
+
+
+@exercise("one.group.addadmin", "one.group.deladmin")
+def group_administrators(at: Place) -> None:
+    gid = at.group()
+    uid, name = at.user(gid)
+    other, _ = at.user(gid)
+    assert at.one.group.addadmin(gid, uid) == gid
+    assert list(at.one.group.info(gid).ADMINS.ID) == [uid]
+    rules = {rule.STRING for rule in at.one.acl.info().ACL if rule.STRING.startswith(f"#{uid} ")}
+    assert rules == {
+        f"#{uid} USER/@{gid} USE+MANAGE+ADMIN+CREATE *",
+        f"#{uid} VM+NET+IMAGE+TEMPLATE+DOCUMENT+SECGROUP+VROUTER+VMGROUP+BACKUPJOB/@{gid} USE+MANAGE *",
+        f"#{uid} VROUTER/* CREATE *",
+        f"#{uid} GROUP/#{gid} MANAGE *",
+    }
+    mine = at.zone.client(name, "Secret1")
+    assert mine.user.info(other).ID == other
+    added = mine.user.allocate(at.name("user"), "Secret1", "", [])
+    assert at.one.user.info(added).GID == gid
+    assert at.one.group.deladmin(gid, uid) == gid
+    assert not [rule for rule in at.one.acl.info().ACL if rule.STRING.startswith(f"#{uid} ")]
+    with pytest.raises(pyone.OneAuthorizationException):
+        mine.user.info(other)
+    outsider, _ = at.user()
+    with pytest.raises(pyone.OneException):
+        at.one.group.addadmin(gid, outsider)
+
+
+@exercise("one.grouppool.info")
+def list_groups(at: Place) -> None:
+    gid = at.group()
+    _, name = at.user(gid)
+    validate(at.raw.value("one.grouppool.info"))
+    assert {0, 1, gid} <= {group.ID for group in at.one.grouppool.info().GROUP}
+    assert [group.ID for group in at.zone.client(name, "Secret1").grouppool.info().GROUP] == [gid]
+
+
+# --- rules
+
+
+@exercise("one.acl.addrule", "one.acl.delrule")
+def rules(at: Place) -> None:
+    uid, name = at.user()
+    text = f"#{uid} USER/* USE *"
+    rule = at.one.acl.addrule(*OneAcl().parse_rule(text))
+    shown = {entry.ID: entry for entry in at.one.acl.info().ACL}[rule]
+    assert (shown.STRING, shown.USER, shown.RESOURCE, shown.RIGHTS, shown.ZONE) == (
+        text,
+        f"{0x100000000 + uid:x}",
+        "10400000000",
+        "1",
+        "400000000",
+    )
+    mine = at.zone.client(name, "Secret1")
+    assert mine.user.info(0).ID == 0
+    with pytest.raises(pyone.OneInternalException, match="already exists"):
+        at.one.acl.addrule(*OneAcl().parse_rule(text))
+    with pytest.raises(pyone.OneInternalException, match="malformed"):
+        at.one.acl.addrule(*OneAcl().parse_rule(f"#{uid} HOST/@12 USE #0"))
+    assert at.one.acl.delrule(rule) == rule
+    with pytest.raises(pyone.OneAuthorizationException):
+        mine.user.info(0)
+    with pytest.raises(pyone.OneInternalException, match=f"Rule {rule} does not exist"):
+        at.one.acl.delrule(rule)
+
+
+@exercise("one.acl.info")
+def list_rules(at: Place) -> None:
+    validate(at.raw.value("one.acl.info"))
+    listed = at.one.acl.info().ACL
+    assert [int(rule.USER, 16) for rule in listed] == sorted(int(rule.USER, 16) for rule in listed)
+    assert {"* ZONE/* USE *", "* MARKETPLACE+MARKETPLACEAPP/* USE *", "@1 HOST/* MANAGE #0"} <= {rule.STRING for rule in listed}
+    uid, name = at.user()
+    with pytest.raises(pyone.OneAuthorizationException, match=rf"User \[{uid}\] : Not authorized to perform MANAGE ACL\."):
+        at.zone.client(name, "Secret1").acl.info()
+
+
+# --- zones
+
+
+@exercise("one.zone.allocate", "one.zone.delete")
+def allocate_zone(at: Place) -> None:
+    name = at.name("zone")
+    zid = at.one.zone.allocate(f'NAME="{name}" ENDPOINT="http://10.0.0.1:2633/RPC2"')
+    assert zid >= 100
+    made = at.one.zone.info(zid)
+    assert (made.NAME, made.TEMPLATE["ENDPOINT"]) == (name, "http://10.0.0.1:2633/RPC2")
+    with pytest.raises(pyone.OneException, match="ENDPOINT not present in template"):
+        at.one.zone.allocate(f'NAME="{at.name("zone")}"')
+    with pytest.raises(pyone.OneException):
+        at.one.zone.allocate(f'NAME="{name}" ENDPOINT="http://10.0.0.1:2633/RPC2"')
+    assert at.one.zone.delete(zid) == zid
+    with pytest.raises(pyone.OneNoExistsException):
+        at.one.zone.info(zid)
+    with pytest.raises(pyone.OneActionException):
+        at.one.zone.delete(0)
+
+
+@exercise("one.zone.info")
+def show_zone(at: Place) -> None:
+    own = at.zone.status()["zone_id"]
+    at.document("one.zone.info", own)
+    assert at.one.zone.info(own).NAME == at.zone.name
+    _, name = at.user()
+    assert at.zone.client(name, "Secret1").zone.info(own).TEMPLATE["ENDPOINT"] == at.zone.endpoint
+
+
+@exercise("one.zone.update", "one.zone.rename")
+def change_zone(at: Place) -> None:
+    own = at.zone.status()["zone_id"]
+    before = at.one.zone.info(own).TEMPLATE
+    kept = {key: before[key] for key in ("FEDERATION_ENDPOINT", "PUBLIC_KEY", "TRUST") if key in before}
+    assert len(kept) == 3
+    assert at.one.zone.update(own, 'FLOOR="3" PUBLIC_KEY="stolen" TRUST="REVOKED"', 1) == own
+    after = at.one.zone.info(own).TEMPLATE
+    assert (after["FLOOR"], after["ENDPOINT"]) == ("3", at.zone.endpoint)
+    assert {key: after[key] for key in kept} == kept
+    name = at.name("renamed")
+    assert at.one.zone.rename(own, name) == own
+    assert at.one.zone.info(own).NAME == name
+    assert at.one.zone.rename(own, at.zone.name) == own
+
+
+@exercise("one.zone.enable")
+def enable_zone(at: Place) -> None:
+    own = at.zone.status()["zone_id"]
+    try:
+        assert at.one.zone.enable(own, False) == own
+        assert at.one.zone.info(own).STATE == 1
+        with pytest.raises(pyone.OneInternalException, match="zone disabled"):
+            at.one.user.allocate(at.name("user"), "Secret1", "", [])
+    finally:
+        assert at.one.zone.enable(own, True) == own
+    assert at.one.zone.info(own).STATE == 0
+    at.user()
+    with pytest.raises(pyone.OneException):
+        at.one.zone.enable(99_999, False)
+
+
+@exercise("one.zone.raftstatus")
+def log_status(at: Place) -> None:
+    document = at.document("one.zone.raftstatus")
+    assert f"<FEDLOG_INDEX>{at.zone.status()['position']}</FEDLOG_INDEX>" in document
+    _, name = at.user()
+    with pytest.raises(pyone.OneAuthorizationException):
+        at.zone.client(name, "Secret1").zone.raftstatus()
+
+
+@exercise("one.zonepool.info")
+def list_zones(at: Place) -> None:
+    validate(at.raw.value("one.zonepool.info"))
+    listed = {zone.NAME: zone for zone in at.one.zonepool.info().ZONE}
+    assert {zone.name for zone in at.zones.zones} <= set(listed)
+    _, name = at.user()
+    assert {zone.ID for zone in at.zone.client(name, "Secret1").zonepool.info().ZONE} == {zone.ID for zone in listed.values()}
+
+
+# --- the server itself
+
+
+@exercise("one.system.version")
+def version(at: Place) -> None:
+    assert at.one.system.version() == "7.4.0"
+
+
+@exercise("one.system.config")
+def configuration(at: Place) -> None:
+    at.document("one.system.config")
+    assert at.zone.secret.partition(":")[2] not in json.dumps(at.raw.value("one.system.config"))
+
+
+@exercise(*(name for name in CALLS if name.startswith("system.")))
+def introspection(at: Place) -> None:
+    offered = {name for name in CALLS if name != "system.shutdown"}
+    assert offered <= set(at.raw.call("system.listMethods", session=False))
+    assert at.raw.call("system.methodSignature", "one.user.info", session=False)
+    assert "user" in at.raw.call("system.methodHelp", "one.user.info", session=False)
+    with pytest.raises(xmlrpc.client.Fault, match="not defined") as refused:
+        at.raw.call("one.nothing.here")
+    assert refused.value.faultCode == -506
+
+
+def test_every_call_of_the_table_has_an_exercise() -> None:
+    """A call that is added to the table needs a real client's word that it works."""
+    assert set(EXERCISES) == set(CALLS)
+
+
+@pytest.mark.parametrize("call", list(dict.fromkeys(EXERCISES.values())), ids=lambda function: function.__name__)
+def test_a_real_client_finds_the_call_as_it_knows_it(call: Exercise, place: Place) -> None:
+    """Made at a zone and read there at once, whichever zone it is."""
+    call(place)
+
+
+REFUSED: Final[dict[str, tuple[str, tuple[Any, ...]]]] = {
+    "unknown user": ("one.user.delete", (99_999,)),
+    "taken name": ("one.user.allocate", ("serveradmin", "Secret1", "")),
+    "bad name": ("one.user.allocate", ("a b", "Secret1", "")),
+    "system group": ("one.group.delete", (0,)),
+    "update type": ("one.group.update", (1, "A=1", 9)),
+    "no such rule": ("one.acl.delrule", (99_999,)),
+    "not a number": ("one.acl.addrule", ("zz", "1", "1", "1")),
+    "zone without endpoint": ("one.zone.allocate", ("NAME=x",)),
+    "unknown name": ("one.user.login", ("nobody-here", "", 60, -1)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refusal_reads_the_same_in_every_zone(case: str, zones: Federation) -> None:
+    """A client must not see whether its zone is the master: same code, same text, five elements."""
+    method, arguments = REFUSED[case]
+    replies = [zones.caller(zone).call(method, *arguments) for zone in zones.zones]
+    assert replies[0] == replies[1]
+    assert (replies[0][0], len(replies[0])) == (False, 5)
+    assert replies[0][1].startswith(f"[{method}] ")
+
+
+def test_zones_are_equal_after_all_of_it(zones: Federation) -> None:
+    """Whatever the tests above did, both zones hold the same rows and show the same documents."""
+    zones.settled()
+    for method in ("one.userpool.info", "one.grouppool.info", "one.acl.info", "one.zonepool.info"):
+        master, slave = (zones.caller(zone).value(method) for zone in zones.zones)
+        assert master == slave
