@@ -6,8 +6,6 @@ Source: OpenNebula's XML-RPC error codes (include/Request.h) and their texts (sr
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class CloudError(Exception):
     """What went wrong, why, and what to do, in one text that may be shown to the caller.
@@ -18,13 +16,22 @@ class CloudError(Exception):
         object_id: id of the object that caused the failure, -1 if there is none.
     """
 
-    code: ClassVar[int] = 0x2000
-    status: ClassVar[int] = 500
+    code: int = 0x2000
+    status: int = 500
 
     def __init__(self, text: str, *, object_id: int = -1) -> None:
         super().__init__(text)
         self.text = text
         self.object_id = object_id
+
+
+class RemoteError(CloudError):
+    """Another zone's refusal, in its own words and with its own code."""
+
+    def __init__(self, text: str, code: int, object_id: int) -> None:
+        super().__init__(text, object_id=object_id)
+        self.code = code
+        self.status = _STATUS.get(code, self.status)
 
 
 class AuthenticationError(CloudError):
@@ -114,3 +121,6 @@ class ReplicationError(CloudError):
     """A log entry from another zone was not taken."""
 
     code, status = 0x10000, 409
+
+
+_STATUS = {kind.code: kind.status for kind in CloudError.__subclasses__() if kind is not RemoteError}

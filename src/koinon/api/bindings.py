@@ -1,0 +1,55 @@
+"""Which function does what a row promises.
+
+A read is ``function(tx, caller, *arguments)`` with a ReadTx, a write the same with a SharedTx; a write may name a coroutine that makes
+arguments ready before the transaction, ``prepare(caller, *arguments)`` (a password is hashed there). Calls without a session are
+``function(*arguments)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from koinon.database.database import Database
+from koinon.identity.passwords import Hasher
+from koinon.settings import Settings
+from koinon.wire.calls import CALLS
+
+Prepare = Callable[..., Awaitable[tuple[Any, ...]]]
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What bound functions need besides a transaction."""
+
+    settings: Settings
+    database: Database
+    hasher: Hasher
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """The function of one call."""
+
+    run: Callable[..., Any]
+    prepare: Prepare | None = None
+
+
+class Bindings:
+    """Functions by the name of their call; ``bind`` refuses what is no row of wire/calls."""
+
+    def __init__(self) -> None:
+        self._bound: dict[str, Bound] = {}
+
+    def bind(self, name: str, run: Callable[..., Any], *, prepare: Prepare | None = None) -> None:
+        """Let ``run`` do what the row ``name`` promises."""
+        if name not in CALLS or name in self._bound:
+            raise ValueError(f"{name} is no row of wire/calls, or is bound already")
+        self._bound[name] = Bound(run, prepare)
+
+    def __getitem__(self, name: str) -> Bound:
+        return self._bound[name]
+
+    def missing(self) -> set[str]:
+        """Rows that no function does."""
+        return CALLS.keys() - self._bound.keys()

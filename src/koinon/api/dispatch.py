@@ -1,0 +1,191 @@
+"""Answer one call: who asks, which zone answers, what comes out.
+
+Path:     http.py -> Dispatcher.answer() -> a bound function, here or (shared writes on a slave) on the master through federation.forwarding
+          another zone's redirect -> Dispatcher.answer_forwarded()
+Holds:    the session is checked before anything else is said; every failure becomes OpenNebula's array, every unreadable call a fault.
+Not here: what a call does (bindings.py and the domain); how a redirect travels (federation/forwarding.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+
+from koinon import clock
+from koinon.api.bindings import Bindings, Bound
+from koinon.database.database import Database
+from koinon.database.statement_log import outcome_of
+from koinon.database.transactions import ReadTx
+from koinon.database.writer import Request, Written
+from koinon.errors import ActionError, CloudError, InternalError
+from koinon.identity.login import Login
+from koinon.policy.caller import Caller
+from koinon.statements.commits import Position
+from koinon.wire import xmlrpc
+from koinon.wire.calls import CALLS, Call, Runs
+
+log = structlog.get_logger(__name__)
+
+_numbers: Final = count(1)
+
+
+class Answer(NamedTuple):
+    """A reply as bytes.
+
+    Attributes:
+        body: the XML.
+        position: what to wait for if this zone's copy does not hold the caller's write yet.
+    """
+
+    body: bytes
+    position: Position | None = None
+
+
+class Redirected(NamedTuple):
+    """What the master answered to a redirected call, and whether our copy holds it."""
+
+    value: int | str | bool
+    position: Position
+    readable: bool
+
+
+class Forwarding(Protocol):
+    """Sends a caller's shared write to the master (federation/forwarding.py)."""
+
+    async def redirect(self, method: str, body: bytes) -> Redirected: ...
+
+
+class Dispatcher:
+    """Answers calls.
+
+    Args:
+        database: this zone's.
+        login: who is who.
+        bindings: what does the work.
+        forwarding: the way to the master.
+        halted: why shared writes are refused, None if they are not.
+    """
+
+    def __init__(
+        self, database: Database, login: Login, bindings: Bindings, forwarding: Forwarding, halted: Callable[[], str | None]
+    ) -> None:
+        self._database = database
+        self._login = login
+        self._bindings = bindings
+        self._forwarding = forwarding
+        self._halted = halted
+
+    async def answer(self, body: bytes) -> Answer:
+        """Answer an XML-RPC body. Never raises but for cancellation."""
+        try:
+            request = xmlrpc.decode(body)
+            call = CALLS.get(request.method)
+            if call is None:
+                raise xmlrpc.unknown_method(request.method)
+            arguments = xmlrpc.bind(request.params, call.signature)
+        except xmlrpc.Fault as fault:
+            return Answer(xmlrpc.encode_fault(fault.code, fault.text))
+        try:
+            if not call.authenticates:
+                return Answer(xmlrpc.encode_result(self._bindings[call.name].run(*arguments)))
+            return await self._answer(call, arguments[0], arguments[1:], body)
+        except xmlrpc.Fault as fault:
+            return Answer(xmlrpc.encode_fault(fault.code, fault.text))
+        except CloudError as error:
+            log.debug("call refused", method=call.name, code=error.code, error=error.text)
+            return _failure(call, error)
+        except Exception as error:
+            # The caller gets a number to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
+            number = next(_numbers)
+            log.exception("call failed", method=call.name, failure=number)
+            return _failure(call, InternalError(f"Unexpected {type(error).__name__}. The server's log tells more under failure {number}."))
+
+    async def _answer(self, call: Call, session: str, arguments: list[Any], body: bytes) -> Answer:
+        bound = self._bindings[call.name]
+        with self._database.read() as tx:
+            caller = self._login.remembered(session, tx, tx.state.zone_id, clock.now_s())
+            if caller is not None and not call.writes:
+                return self._read(call, bound, tx, caller, arguments)
+        if caller is None:
+            caller = await self._login.authenticate(session, self._database.state().zone_id)
+        with self._database.read() as tx:
+            if not call.writes:
+                return self._read(call, bound, tx, caller, arguments)
+            _require_enabled(call, tx)
+            state = tx.state
+        if call.runs is Runs.HOME and arguments[0] != state.zone_id:
+            raise ActionError(f"Only zone {arguments[0]} itself can do this: send the call to its address.", object_id=arguments[0])
+        if state.role == "slave":
+            redirected = await self._forwarding.redirect(call.name, body)
+            return _success(redirected.value, None if redirected.readable else redirected.position)
+        written = await self._write(call, bound, caller, arguments, Request(state.zone_id))
+        return _success(written.value)
+
+    @staticmethod
+    def _read(call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any]) -> Answer:
+        if not call.when_disabled:
+            _require_enabled(call, tx)
+        return _success(bound.run(tx, caller, *arguments))
+
+    async def _write(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], request: Request) -> Written[Any]:
+        halted = self._halted()
+        if halted is not None:
+            raise InternalError(halted)
+        if bound.prepare is not None:
+            arguments = list(await bound.prepare(caller, *arguments))
+        written = await self._database.write_shared(call.name, lambda tx: bound.run(tx, caller, *arguments), request=request)
+        log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, request=request.request_id, head=str(written.head))
+        return written
+
+    async def answer_forwarded(self, body: bytes, request: Request) -> Written[Any]:
+        """Do a shared write for a caller who came to another zone.
+
+        Args:
+            body: the caller's own XML-RPC body, session included.
+            request: with the origin zone, whose rules count, and the request id, under which it happens once.
+
+        Raises:
+            CloudError: what the caller gets to read.
+        """
+        try:
+            decoded = xmlrpc.decode(body)
+            call = CALLS.get(decoded.method)
+            if call is None or not call.writes:
+                raise InternalError(f"{decoded.method} is not redirected: every zone answers it itself.")
+            session, *arguments = xmlrpc.bind(decoded.params, call.signature)
+        except xmlrpc.Fault as fault:
+            raise InternalError(fault.text) from fault
+        with self._database.read() as tx:
+            known = outcome_of(tx, request.request_id)
+            _require_enabled(call, tx)
+        if known is not None:
+            # Before the log-in: the first time may have changed the very password that this repetition carries. The writer checks its hash.
+            return await self._database.write_shared(call.name, _unreachable, request=request)
+        caller = await self._login.authenticate(session, request.origin_zone)
+        if call.runs is Runs.HOME and arguments[0] != request.origin_zone:
+            raise ActionError(f"Only zone {arguments[0]} itself can do this.", object_id=arguments[0])
+        return await self._write(call, self._bindings[call.name], caller, arguments, request)
+
+
+def _unreachable(_tx: object) -> None:
+    raise InternalError("This request's outcome is no longer known. Look whether it took effect before you try again.")
+
+
+def _require_enabled(call: Call, tx: ReadTx) -> None:
+    """Source: OpenNebula, RequestManager: the text."""
+    if not call.when_disabled and tx.memo("zone_pool", tx.state.zone_id, "disabled", lambda row: "<STATE>1</STATE>" in row.body):
+        raise InternalError("Cannot process request, zone disabled")
+
+
+def _success(value: Any, position: Position | None = None) -> Answer:
+    if isinstance(value, list):
+        # One copy here costs less than a send for each chunk.
+        return Answer(b"".join(xmlrpc.success_chunks(value)[0]), position)
+    return Answer(xmlrpc.encode_success(value), position)
+
+
+def _failure(call: Call, error: CloudError) -> Answer:
+    return Answer(xmlrpc.encode_failure(f"[{call.name}] {error.text}", error.code, error.object_id))

@@ -1,0 +1,76 @@
+"""The clients' door: plain ASGI at ``/RPC2``, nothing between the socket and the dispatcher.
+
+Holds:    200 for every XML-RPC answer, faults too; 404, 405, 411 and 413 as OpenNebula's server gives them.
+Source:   OpenNebula src/rm/xml-rpc/RequestManagerXRPC.cc with xmlrpc-c's Abyss server: paths, methods, lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from koinon.api.dispatch import Dispatcher
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_XML: Final = (b"content-type", b"text/xml; charset=utf-8")
+_KEEP: Final = (b"connection", b"Keep-Alive")
+
+
+class XmlRpcApp:
+    """The ASGI application of the clients' port.
+
+    Args:
+        dispatcher: answers calls.
+        max_request_bytes: longer requests are refused unread.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, max_request_bytes: int) -> None:
+        self._dispatcher = dispatcher
+        self._max = max_request_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return None
+        if scope["path"] != "/RPC2":
+            return await _refuse(send, 404, b"Not found: XML-RPC calls go to /RPC2.")
+        if scope["method"] != "POST":
+            return await _refuse(send, 405, b"XML-RPC calls are POST requests.")
+        length = None
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = value
+        if length is None or not length.isdigit():
+            return await _refuse(send, 411, b"Send the length of the request in Content-Length; chunks are not taken.")
+        if int(length) > self._max:
+            return await _refuse(send, 413, b"The request is longer than this server allows ([server] max_request_mib).")
+        message = await receive()
+        body = message.get("body", b"")
+        if message.get("more_body"):
+            parts = [body]
+            while message.get("more_body"):
+                message = await receive()
+                parts.append(message.get("body", b""))
+            body = b"".join(parts)
+        if message["type"] == "http.disconnect":
+            return None  # the caller left before the request was whole
+        answer = await self._dispatcher.answer(body)
+        headers = [_XML, (b"content-length", b"%d" % len(answer.body))]
+        if answer.position is not None:
+            headers.append((b"koinon-position", str(answer.position).encode()))
+        if scope["http_version"] == "1.0" and any(
+            name == b"connection" and value.lower() == b"keep-alive" for name, value in scope["headers"]
+        ):
+            headers.append(_KEEP)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        return await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _refuse(send: Send, status: int, text: bytes) -> None:
+    # The body was not read, so the connection can't be used again.
+    headers = [(b"content-type", b"text/html"), (b"content-length", b"%d" % len(text)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

@@ -1,0 +1,70 @@
+"""Who does what the rows about the server itself promise."""
+
+from __future__ import annotations
+
+from koinon.api.bindings import Bindings, Services
+from koinon.database.transactions import ReadTx
+from koinon.objects.xml import cdata, escape
+from koinon.policy.caller import Caller
+from koinon.wire.calls import CALLS, Call
+from koinon.wire.values import WRONG_PARAMETERS, Fault
+
+_RETURNED = "array"  # every one. call answers OpenNebula's reply array
+
+
+def bind(bindings: Bindings, services: Services) -> None:
+    """Bind every row about the server."""
+    server, federation = services.settings.server, services.settings.federation
+
+    def config(tx: ReadTx, _caller: Caller) -> bytes:
+        """The settings that OpenNebula's clients look for; nothing in them is a secret, so nothing is masked.
+
+        Source: OpenNebula share/doc/xsd/opennebula_configuration.xsd for names and order.
+        """
+        state = tx.state
+        fields = "".join((
+            _single("API_LIST_ORDER", "DESC"),
+            _vector("DB", {"BACKEND": "sqlite"}),
+            _single("DEFAULT_AUTH", "core"),
+            _single("DEFAULT_UMASK", "177"),
+            _single("DEFAULT_VDC_CLUSTER_DATASTORE_ACL", "USE"),
+            _single("DEFAULT_VDC_CLUSTER_HOST_ACL", "MANAGE"),
+            _single("DEFAULT_VDC_CLUSTER_NET_ACL", "USE"),
+            _single("DEFAULT_VDC_DATASTORE_ACL", "USE"),
+            _single("DEFAULT_VDC_HOST_ACL", "MANAGE"),
+            _single("DEFAULT_VDC_VNET_ACL", "USE"),
+            _single("ENABLE_OTHER_PERMISSIONS", "YES"),
+            _vector("FEDERATION", {"MODE": state.role.upper(), "SERVER_ID": "-1", "ZONE_ID": str(state.zone_id)}),
+            _single("LISTEN_ADDRESS", server.listen),
+            _single("PORT", str(server.port)),
+            _single("SESSION_EXPIRATION_TIME", str(services.settings.login.remember_s)),
+            _single("TIMEOUT", str(int(federation.redirect_timeout_s))),
+        ))  # fmt: skip
+        return escape(f"<OPENNEBULA_CONFIGURATION>{fields}</OPENNEBULA_CONFIGURATION>").encode()
+
+    bindings.bind("one.system.version", lambda _tx, _caller: server.api_version)
+    bindings.bind("one.system.config", config)
+    bindings.bind("system.listMethods", lambda: sorted(CALLS))
+    bindings.bind("system.methodExist", lambda name: name in CALLS)
+    bindings.bind("system.methodHelp", lambda name: _known(name).summary)
+    bindings.bind("system.methodSignature", lambda name: [_signature(_known(name))])
+
+
+def _known(name: str) -> Call:
+    call = CALLS.get(name)
+    if call is None:
+        raise Fault(WRONG_PARAMETERS, f"Method '{name}' not defined")
+    return call
+
+
+def _signature(call: Call) -> list[str]:
+    returned = _RETURNED if call.authenticates else call.returns.partition("<")[0]
+    return [returned, *(param.type.partition("<")[0] for param in call.signature)]
+
+
+def _single(name: str, value: str) -> str:
+    return f"<{name}>{cdata(value)}</{name}>"
+
+
+def _vector(name: str, values: dict[str, str]) -> str:
+    return f"<{name}>{''.join(_single(key, value) for key, value in sorted(values.items()))}</{name}>"

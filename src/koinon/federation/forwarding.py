@@ -1,0 +1,172 @@
+"""Send a caller's shared write to the master, exactly once however often the connection breaks; on the master, take it.
+
+Path:     api.dispatch on a slave -> Forwarding.redirect() -> POST /federation/v1/call -> receive() on the master -> api.dispatch there
+          -> this zone's copy holds it -> the caller's answer
+Holds:    without a sign of life from the master nothing is sent and the caller hears it at once. What the master may have heard is sent
+          again under the same request id until it answers or the time is up; then the outcome is unknown, and said to be.
+Not here: who the caller is and what they may do (both zones decide that in api/ and identity/).
+Source:   the text for a lost master is OpenNebula's, src/rm/xml-rpc/RequestManagerProxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from koinon import clock
+from koinon.database.database import Database
+from koinon.database.writer import Request, Written
+from koinon.errors import CloudError, InternalError, OutcomeUnknownError, RemoteError, UnavailableError
+from koinon.federation.link import Interrupted, LinkError, Refused, Unreachable
+from koinon.federation.links import Links
+from koinon.settings import FederationSettings
+from koinon.statements.commits import Position
+from koinon.wire.redirects import Failure, Redirect, Result, Success
+
+log = structlog.get_logger(__name__)
+
+PATH: Final = "/federation/v1/call"
+_NO_MASTER: Final = "Could not connect to the federation master oned"
+_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5)
+_NONCE: Final = 12
+
+_result: Final[msgspec.msgpack.Decoder[Result]] = msgspec.msgpack.Decoder(Result)
+_redirect: Final = msgspec.msgpack.Decoder(Redirect)
+
+
+class Redirected(NamedTuple):
+    """What the master answered, and whether this zone's copy holds it already."""
+
+    value: int | str | bool
+    position: Position
+    readable: bool
+
+
+class Forwarding:
+    """The slave's side.
+
+    Args:
+        database: this zone's.
+        links: the way to the master.
+        silence_s: seconds since the master's last sign of life, None if there was none yet.
+        settings: time limits.
+    """
+
+    def __init__(self, database: Database, links: Links, silence_s: Callable[[], float | None], settings: FederationSettings) -> None:
+        self._database = database
+        self._links = links
+        self._silence_s = silence_s
+        self._settings = settings
+
+    async def redirect(self, method: str, body: bytes) -> Redirected:
+        """Have the master do a write and wait until this zone's copy holds it.
+
+        Args:
+            method: name of the call.
+            body: the caller's XML-RPC body.
+
+        Raises:
+            UnavailableError: the master is away; nothing was sent, or nothing was taken.
+            OutcomeUnknownError: the master may have done it; the text carries the request id.
+            CloudError: the master refused it.
+        """
+        silence_s = self._silence_s()
+        if silence_s is None or silence_s > self._settings.master_silent_s:
+            since = "since this zone started" if silence_s is None else f"for {silence_s:.0f} s"
+            raise UnavailableError(
+                f"{_NO_MASTER}: no sign of life {since}. Shared data can be read but not changed here until the master is back; "
+                "nothing was changed."
+            )
+        message = Redirect(method, body, secrets.token_hex(16), secrets.token_bytes(32))
+        result = await self._ask(message)
+        if isinstance(result, Failure):
+            raise RemoteError(result.text, result.code, result.object_id)
+        readable = await self._database.reached(result.position.index, self._settings.read_your_writes_s)
+        return Redirected(result.value, result.position, readable)
+
+    async def _ask(self, message: Redirect) -> Result:
+        """Send until there is an answer, or the time is up."""
+        sent = msgspec.msgpack.encode(message)
+        deadline = clock.monotonic_s() + self._settings.redirect_timeout_s
+        taken = False
+        attempt = 0
+        while (left := deadline - clock.monotonic_s()) > 0:
+            try:
+                answer = await self._links.master().request("POST", PATH, sent, request_id=message.request_id, timeout_s=left)
+                return _result.decode(answer.expect())
+            except Refused as error:
+                if error.status < 500:
+                    raise UnavailableError(f"{_NO_MASTER}: it refuses this zone: {error.text}. Nothing was changed.") from error
+                taken, cause = True, error.text  # a fault there: it may have happened before or after the write
+            except msgspec.MsgspecError as error:
+                taken, cause = True, str(error)
+            except Interrupted as error:
+                taken, cause = True, str(error)
+            except (Unreachable, LinkError) as error:
+                if not taken:
+                    raise UnavailableError(f"{_NO_MASTER}: {error}. Nothing was changed.") from error
+                cause = str(error)
+            log.warning("redirect interrupted, same request again", method=message.method, request=message.request_id, cause=cause)
+            pause_s = _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]
+            attempt += 1
+            await asyncio.sleep(min(pause_s, max(0.0, deadline - clock.monotonic_s())))
+        raise OutcomeUnknownError(
+            f"Outcome unknown: the master was reached and did not answer within {self._settings.redirect_timeout_s:.0f} s. It may have "
+            f"made the change. Look before you try again; the request id is {message.request_id}."
+        )
+
+
+Take = Callable[[bytes, Request], Awaitable[Written[Any]]]
+
+
+async def receive(body: bytes, origin_zone: int, take: Take) -> bytes:
+    """The master's side: do what a slave's caller asks, once.
+
+    Args:
+        body: a Redirect.
+        origin_zone: the zone that proved to have sent it.
+        take: does the call (api.dispatch).
+
+    Returns:
+        A Result.
+    """
+    result: Result
+    try:
+        message = _redirect.decode(body)
+        if len(message.request_secret) != 32 or not 16 <= len(message.request_id) <= 64:
+            raise InternalError("The redirected call carries no proper request id.")
+        seal, unseal = _sealing(message.request_secret)
+        request_hash = blake2b(message.body, digest_size=32, key=message.request_secret, person=b"koinon-request").digest()
+        request = Request(origin_zone, message.request_id, request_hash, seal, unseal)
+        written = await take(message.body, request)
+        result = Success(written.value, written.head)
+    except msgspec.MsgspecError as error:
+        result = Failure(f"The redirected call can't be read: {error}.", InternalError.code, -1)
+    except CloudError as error:
+        result = Failure(error.text, error.code, error.object_id)
+    return msgspec.msgpack.encode(result)
+
+
+def _sealing(secret: bytes) -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]:
+    """Encrypt and decrypt an outcome under a key that only the sender of the request holds."""
+    cipher = ChaCha20Poly1305(blake2b(secret, digest_size=32, person=b"koinon-outcome").digest())
+
+    def seal(plain: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + cipher.encrypt(nonce, plain, None)
+
+    def unseal(sealed: bytes) -> bytes:
+        try:
+            return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
+        except InvalidTag as error:
+            raise InternalError("The first outcome of this request can be opened by its sender only.") from error
+
+    return seal, unseal
