@@ -17,7 +17,7 @@ from xml.parsers.expat import ExpatError, ParserCreate
 from koinon.wire.values import I8, DateTime, Fault, Malformed, Request, Value
 
 MAX_DEPTH: Final = 64
-#: A call with more values than this is no call of ours; without the bound, 64 MiB of `<value/>` hold the thread for seconds.
+#: A call with more values than this is no call of ours; without a bound, 64 MiB of `<value/>` would hold the thread for seconds.
 MAX_VALUES: Final = 100_000
 _ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "utf-16"})
 
@@ -154,7 +154,7 @@ def decode_reply(body: bytes) -> Value:
 def _read(body: bytes, document: _State) -> tuple[str, list[Value], bool]:
     """Return the method's name, the values of the parameters (or of the fault) and whether it was a fault.
 
-    Closures over local names instead of a class with methods: this runs for every call, and attribute look-ups were a third of it.
+    Closures over local names instead of a class with methods: this runs twice for each element of every call.
     """
     state = document
     after: list[_State] = []  # one state for each open element: where to go on when it closes
