@@ -188,7 +188,7 @@ class Zone:
 
     @property
     def secret(self) -> str:
-        """``oneadmin:PASSWORD`` of this zone."""
+        """``oneadmin:PASSWORD`` of this zone; after a join the zone has none of its own, but the federation's."""
         return (self.state_dir / "one_auth").read_text().strip()
 
     def client(self, user: str = "", password: str = "") -> Any:
@@ -199,15 +199,21 @@ class Zone:
         """A client that returns reply arrays as they came; by default as this zone's own administrator."""
         return Caller(self.port, self.secret if session is None else session)
 
-    def koinon(self, *arguments: str, program: str = "koinon", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of ours on this zone's machine, as its administrator would.
+    def command(self, program: str, *arguments: str, session: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of our commands against this zone, as a person would.
+
+        Args:
+            program: ``koinon``, ``oneuser``, ...
+            arguments: what follows.
+            session: ``user:password`` that its ONE_AUTH file holds; needed by all but ``koinon federation``.
+            check: whether a failure is one here.
 
         Raises:
             AssertionError: it failed and ``check`` is set; carries what it said.
         """
-        auth = self.folder / "cli_auth"
-        auth.write_text(self.secret + "\n")
-        auth.chmod(0o600)
+        auth = self.folder / "one_auth"
+        auth.touch(mode=0o600)
+        auth.write_text(session + "\n")
         done = subprocess.run(
             [processes.program(program), *arguments],
             env=os.environ | {"ONE_XMLRPC": self.endpoint, "ONE_AUTH": str(auth)},
@@ -222,7 +228,7 @@ class Zone:
 
     def federation(self, verb: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``koinon federation VERB ...`` against this zone's administration socket."""
-        return self.koinon("federation", verb, "--config", str(self.config), *arguments, check=check)
+        return self.command("koinon", "federation", verb, "--config", str(self.config), *arguments, check=check)
 
 
 class Federation:

@@ -462,7 +462,7 @@ def version(at: Place) -> None:
 @exercise("one.system.config")
 def configuration(at: Place) -> None:
     at.document("one.system.config")
-    assert at.zone.secret.partition(":")[2] not in json.dumps(at.raw.value("one.system.config"))
+    assert at.zones.secret.partition(":")[2] not in json.dumps(at.raw.value("one.system.config"))
 
 
 @exercise(*(name for name in CALLS if name.startswith("system.")))

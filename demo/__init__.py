@@ -1,0 +1,1 @@
+"""``make demo``: a federation of three zones on this machine, its main promises shown step by step."""
