@@ -1,0 +1,104 @@
+"""The commands of access rules: ``koinon acl`` and ``oneacl``.
+
+Not here: the text of rules (objects/acl.py); what rules allow, which only zones decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element
+
+import click
+
+from koinon.cli import references
+from koinon.cli.commands import command, complain, each, usage
+from koinon.cli.connection import Connection
+from koinon.cli.documents import text, text_of
+from koinon.cli.listing import LIST_FORMS, print_pool
+from koinon.cli.tables import Column
+from koinon.objects.acl import Rule, problems
+
+RULE = click.Argument(["words"], nargs=-1, required=True, metavar="RULE")
+RULES = click.Argument(["rules"], metavar="IDS")
+
+
+def _part(position: int) -> Callable[[Element], str]:
+    """One of the four parts of the rule's text."""
+
+    def pick(rule: Element) -> str:
+        parts = text(rule, "STRING").split()
+        return parts[position] if position < len(parts) else ""
+
+    return pick
+
+
+COLUMNS = (
+    Column("ID", text_of("ID"), right=True),
+    Column("USER", _part(0)),
+    Column("RESOURCES", _part(1)),
+    Column("RIGHTS", _part(2)),
+    Column("ZONE", _part(3)),
+    Column("RULE", text_of("STRING"), extra=True),
+)
+
+
+def create(connection: Connection, words: tuple[str, ...]) -> None:
+    written = " ".join(words)
+    names_zone = len(written.split()) != 3
+    rule = _parse(written, 0)  # mistakes in the text are found before a zone is asked anything
+    zone_id = 0
+    if not names_zone:
+        zone_id = connection.own_zone()
+        rule = _parse(written, zone_id)
+    click.echo(f"ID: {_add(connection, rule)}")
+    click.echo(f"RULE: {rule.text()}")
+    if not names_zone:
+        complain(
+            f"The rule names no zone, so it holds in zone {connection.zone_with_id(zone_id)}, which answered. "
+            "End it with * for all zones, or with # and a zone's id."
+        )
+
+
+def delete(connection: Connection, rules: str) -> None:
+    for rule in references.parse_many(rules):
+        if not isinstance(rule, int):
+            usage(f"{rule!r} is not the id of a rule: rules have no names. See `oneacl list`.")
+    each(connection, "acl", rules, lambda oid: connection.call("one.acl.delrule", oid))
+
+
+def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
+    print_pool(connection.call("one.acl.info"), "ACL", COLUMNS, titles, form)
+
+
+def add_rule(connection: Connection, written: str) -> str | int:
+    """Add the rule with this text, which names its zone; return its id."""
+    return _add(connection, _parse(written, 0))
+
+
+def _add(connection: Connection, rule: Rule) -> str | int:
+    # The zone is always sent: left out, a slave's redirect would make it the master's.
+    return connection.call("one.acl.addrule", f"{rule.user:x}", f"{rule.resource:x}", f"{rule.rights:x}", f"{rule.zone:x}")
+
+
+def _parse(written: str, zone_id: int) -> Rule:
+    try:
+        rule = Rule.parse(written, zone_id)
+    except ValueError as error:
+        usage(f'{str(error)[:1].upper()}{str(error)[1:]}. Write it like "@105 VM+NET/* USE #0".')
+    found = problems(rule)
+    if found:
+        usage(f"No zone takes the rule {rule.text()}: {'; '.join(found)}.")
+    return rule
+
+
+# fmt: off
+ACL_COMMANDS = (
+    #       verb      calls                                 arguments  options     help
+    command("create", "one.acl.addrule one.system.config one.zonepool.info", (RULE,), (),
+            'Add a rule, such as "@105 VM+NET/* USE #0": USER RESOURCES RIGHTS ZONE.', create),
+    command("delete", "one.acl.delrule",                    (RULES,),  (),
+            "Remove rules, by id.", delete),
+    command("list",   "one.acl.info",                       (),        LIST_FORMS,
+            "Show the rules.", show_list),
+)
+# fmt: on

@@ -1,0 +1,167 @@
+"""From a row of a command table to a command: arguments, options that all commands share, exit codes.
+
+Path:     users.USER_COMMANDS (and the like) -> group_of() -> click -> the row's function with a Connection
+Holds:    0 done; 1 the zone said no; 2 wrong usage or set-up; 3 no answer; 130 Ctrl-C. Never a traceback.
+Not here: what each command does; the entry points (main.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from koinon.cli import references
+from koinon.cli.connection import Connection
+from koinon.cli.tables import visible_lines
+from koinon.client.errors import ClientError, RefusedError, SetupError, UnreachableError
+from koinon.client.xmlrpc import ANSWER_S
+
+DONE, REFUSED, USAGE, NO_ANSWER, INTERRUPTED, BROKEN_PIPE, OUR_MISTAKE = 0, 1, 2, 3, 130, 141, 70
+
+ENDPOINT = click.Option(["--endpoint"], metavar="URL", help="The zone to talk to. Default: ONE_XMLRPC, ~/.one/one_endpoint, this machine.")
+ZONE = click.Option(
+    ["--zone"], metavar="ID|NAME", help="Talk to this zone instead; its address is taken from the zone list of the zone above."
+)
+TIMEOUT = click.Option(
+    ["--timeout"],
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 86_400),
+    default=ANSWER_S,
+    show_default=True,
+    help="How long to wait for an answer.",
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One row: a verb and all there is to know about it but the code.
+
+    Attributes:
+        verb: what people type.
+        calls: the XML-RPC calls that it makes; none for what goes over the admin socket.
+        parameters: arguments, then options, each as click knows them.
+        help: one sentence.
+        run: takes the Connection (or nothing, if there are no calls) and the parameters by name.
+    """
+
+    verb: str
+    calls: tuple[str, ...]
+    parameters: tuple[click.Parameter, ...]
+    help: str
+    run: Callable[..., None]
+
+
+def command(
+    verb: str, calls: str, arguments: tuple[click.Parameter, ...], options: tuple[click.Parameter, ...], help: str, run: Callable[..., None]
+) -> Command:
+    """Write a row; ``calls`` are separated by blanks."""
+    return Command(verb, tuple(calls.split()), (*arguments, *options), help, run)
+
+
+def group_of(name: str, help: str, rows: Sequence[Command]) -> click.Group:
+    """The commands of one noun, in the order of its table."""
+    group = InOrder(name, help=help)
+    for row in rows:
+        group.add_command(_to_click(row))
+    return group
+
+
+def each(connection: Connection, noun: str, written: str, act: Callable[[int], object]) -> None:
+    """Do ``act`` to every object that ``written`` names, going on after a refusal.
+
+    Raises:
+        RefusedError: at least one was refused. Each refusal has been printed; the error says how many only if there were several objects.
+    """
+    wanted = references.parse_many(written)
+    refused = []
+    for reference in wanted:
+        try:
+            act(connection.id_of(noun, reference))
+        except RefusedError as error:
+            if len(wanted) == 1:
+                raise
+            refused.append(error)
+            complain(f"{noun} {reference}: {error.text}")
+    if refused:
+        raise RefusedError(f"{len(refused)} of {len(wanted)} were refused; the others are done.", code=refused[0].code)
+
+
+def run(root: click.Command, name: str, arguments: Sequence[str] | None = None, given: object = None) -> int:
+    """Run a command line and return its exit code; every failure becomes a message on stderr."""
+    try:
+        result = root.main(args=None if arguments is None else list(arguments), prog_name=name, standalone_mode=False, obj=given)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except click.ClickException as error:
+        _explain_usage(error, name)
+        return USAGE
+    except ClientError as error:
+        return _explain(error)
+    except (BrokenPipeError, SystemExit):  # click makes SystemExit of a broken pipe, and of nothing else here
+        with suppress(OSError, ValueError):  # the reader has gone (`| head`); Python must not complain once more at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+        return BROKEN_PIPE
+    except OSError as error:
+        complain(f"This machine refused: {error}.")
+        return USAGE
+    except Exception as error:
+        if os.environ.get("KOINON_DEBUG"):
+            raise
+        complain(f"A mistake in this program: {type(error).__name__}: {error}. Please report it; KOINON_DEBUG=1 shows where.")
+        return OUR_MISTAKE
+    return result if isinstance(result, int) else DONE
+
+
+def complain(text: str) -> None:
+    """A message for the person, on stderr."""
+    click.echo(visible_lines(text), err=True)
+
+
+def usage(text: str) -> NoReturn:
+    """Refuse the way the command was written."""
+    raise click.UsageError(text)
+
+
+def _explain(error: ClientError) -> int:
+    complain(error.text)
+    if isinstance(error, RefusedError):
+        for detail in error.details:
+            complain(f"  {detail}")
+        return REFUSED
+    return NO_ANSWER if isinstance(error, UnreachableError) else USAGE if isinstance(error, SetupError) else REFUSED
+
+
+def _explain_usage(error: click.ClickException, name: str) -> None:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    complain(error.format_message())
+    complain(f"See `{name if context is None else context.command_path} --help`.")
+
+
+def _to_click(row: Command) -> click.Command:
+    if not row.calls:
+        return click.Command(row.verb, callback=row.run, params=list(row.parameters), help=row.help, short_help=row.help)
+
+    def callback(endpoint: str | None, zone: str | None, timeout: float, **values: Any) -> None:
+        connection = Connection(os.environ, endpoint=endpoint, zone=zone, answer_s=timeout)
+        try:
+            row.run(connection, **values)
+        finally:
+            connection.close()
+
+    return click.Command(row.verb, callback=callback, params=[*row.parameters, ZONE, ENDPOINT, TIMEOUT], help=row.help, short_help=row.help)
+
+
+class InOrder(click.Group):
+    """Commands in the order of their table: what belongs together stays together."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)

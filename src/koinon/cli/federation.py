@@ -1,0 +1,159 @@
+"""The commands of membership: ``koinon federation``, spoken to the zone on this machine over its admin socket.
+
+Not here: what they do (the daemon's federation package); zone records (zones.py).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from koinon import settings
+from koinon.cli.commands import command, complain
+from koinon.cli.listing import JSON, print_json
+from koinon.cli.tables import Column, print_facts, print_table, visible
+from koinon.client.admin import AdminClient, Answer
+from koinon.client.errors import SetupError
+
+CONFIG = click.Option(
+    ["--config"], metavar="FILE", type=click.Path(path_type=Path), help="The zone's settings: the FILE given to `koinon server`."
+)
+NAME = click.Argument(["name"])
+TOKEN = click.Argument(["token"])
+ENDPOINT = click.Option(["--endpoint"], metavar="URL", help="Address of the new zone's XML-RPC service, if known already.")
+REPLACE = click.Option(["--replace"], is_flag=True, help="Give up this zone's own users, groups, rules and other shared objects.")
+FORCE = click.Option(["--force"], is_flag=True, help="Leave though the master can't be told.")
+
+
+def admin_client(config: Path | None) -> AdminClient:
+    """The admin socket of the zone with these settings; without them KOINON_STATE_DIR, else the default place.
+
+    Raises:
+        SetupError: the settings can't be read.
+    """
+    if config is None and os.environ.get("KOINON_STATE_DIR"):
+        return AdminClient(Path(os.environ["KOINON_STATE_DIR"]))
+    try:
+        return AdminClient(Path(settings.load(config, os.environ).state_dir))
+    except settings.SettingsError as error:
+        raise SetupError(str(error)) from error
+
+
+def init(config: Path | None) -> None:
+    made = admin_client(config).init()
+    print_facts([("FEDERATION", str(made["federation_id"])), ("ZONES DIAL", str(made["federation_endpoint"]))])
+    complain(
+        f"This zone is the master now. The recovery key is in {made['recovery_key_file']}: move it to a place that is kept offline. "
+        "Invite zones with `koinon federation invite NAME`."
+    )
+
+
+def invite(config: Path | None, name: str, endpoint: str | None) -> None:
+    made = admin_client(config).invite(name, endpoint)
+    click.echo(made["token"])
+    complain(f"Zone {made['zone_id']} ({name}) is invited until {made['expires_at']}. On its machine run: koinon federation join TOKEN")
+
+
+def join(config: Path | None, token: str, replace: bool) -> None:
+    made = admin_client(config).join(token, replace=replace)
+    facts = [
+        ("ZONE", str(made["zone_id"])),
+        ("FEDERATION", str(made["federation_id"])),
+        ("POSITION", f"{made['epoch']}.{made['position']}"),
+    ]
+    print_facts(facts)
+    old = made.get("old_password_file")
+    kept = f" This zone's old password is of no use any more; its file is now {old}." if old else ""
+    complain(f"This zone is a slave now; users, groups and rules are the federation's, oneadmin too.{kept}")
+
+
+def leave(config: Path | None, force: bool) -> None:
+    print_facts([("ROLE", str(admin_client(config).leave(force=force)["role"]))])
+    complain("This zone stands alone now and keeps its copy of the shared data.")
+
+
+def resync(config: Path | None) -> None:
+    made = admin_client(config).resync()
+    print_facts([("POSITION", f"{made['epoch']}.{made['position']}")])
+
+
+def status(config: Path | None, form: str | None) -> None:
+    found = admin_client(config).status()
+    if form == "json":
+        print_json(found)
+        return
+    print_facts(_facts(found))
+    zones = found.get("zones")
+    if isinstance(zones, list) and zones:
+        click.echo()
+        print_table(COLUMNS, [zone for zone in zones if isinstance(zone, dict)])
+
+
+def _facts(found: Answer) -> list[tuple[str, str]]:
+    facts = [
+        ("ZONE", f"{_told(found, 'zone_id')} ({_told(found, 'name')})"),
+        ("ROLE", _told(found, "role")),
+        ("STATE", _told(found, "state")),
+        ("FEDERATION", _told(found, "federation_id")),
+        ("POSITION", _position(found)),
+        ("CHAIN", _told(found, "chain")[:16]),
+        ("ENDPOINT", _told(found, "endpoint")),
+        ("ZONES DIAL", _told(found, "federation_endpoint")),
+    ]
+    master = found.get("master")
+    if isinstance(master, dict):
+        linked = "connected" if master.get("connected") else "NOT connected"
+        heard = _age(master.get("heartbeat_age_s"))
+        facts.append(("MASTER", f"zone {_told(master, 'zone_id')} at {_told(master, 'endpoint')}, {linked}, last heard of {heard}"))
+        if master.get("last_error"):
+            facts.append(("LAST ERROR", str(master["last_error"])))
+    lag = found.get("lag")
+    if isinstance(lag, dict):
+        facts.append(("LAG", f"{_told(lag, 'statements')} statements, {_seconds(lag.get('seconds'))}"))
+    return facts
+
+
+COLUMNS = (
+    Column[Answer]("ID", lambda zone: _told(zone, "zone_id"), right=True),
+    Column[Answer]("NAME", lambda zone: _told(zone, "name")),
+    Column[Answer]("TRUST", lambda zone: _told(zone, "trust")),
+    Column[Answer]("STATE", lambda zone: _told(zone, "state"), colour=lambda cell: "green" if cell == "ok" else "yellow"),
+    Column[Answer]("POSITION", lambda zone: _position(zone), right=True),
+    Column[Answer]("BEHIND", lambda zone: _told(zone, "lag_statements"), right=True),
+    Column[Answer]("LAG", lambda zone: _seconds(zone.get("lag_s")), right=True),
+    Column[Answer]("SEEN", lambda zone: _age(zone.get("seen_s_ago"))),
+    Column[Answer]("LAST ERROR", lambda zone: visible(str(zone.get("last_error") or ""))),
+)
+
+
+def _told(answer: Answer, name: str) -> str:
+    value = answer.get(name)
+    return "-" if value is None or value == "" else str(value)
+
+
+def _position(answer: Answer) -> str:
+    return "-" if answer.get("position") is None else f"{_told(answer, 'epoch')}.{answer['position']}"
+
+
+def _seconds(value: Any) -> str:
+    return f"{value:.1f} s" if isinstance(value, int | float) else "-"
+
+
+def _age(value: Any) -> str:
+    return f"{value:.1f} s ago" if isinstance(value, int | float) else "never"
+
+
+# fmt: off
+FEDERATION_COMMANDS = (
+    #       verb      calls  arguments   options               help
+    command("init",   "",    (),         (CONFIG,),            "Make this zone the master of a new federation.", init),
+    command("invite", "",    (NAME,),    (ENDPOINT, CONFIG),   "On the master: make a zone record and print its one-use token.", invite),
+    command("join",   "",    (TOKEN,),   (REPLACE, CONFIG),    "On the new zone: enter the federation that made TOKEN.", join),
+    command("status", "",    (),         (JSON, CONFIG),       "Show this zone's role, position and lag; on a master all zones.", status),
+    command("leave",  "",    (),         (FORCE, CONFIG),      "Leave the federation and go on alone.", leave),
+    command("resync", "",    (),         (CONFIG,),            "Load a snapshot from the master now.", resync),
+)
+# fmt: on

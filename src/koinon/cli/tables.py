@@ -1,0 +1,101 @@
+"""Rows for people, for spreadsheets and for programs: one description of columns, printed in each form.
+
+Holds:    text from a server can't steer the terminal: control characters are shown as escapes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """One column: its title, how to get its text from a row, and how to show it.
+
+    Attributes:
+        title: upper case, as OpenNebula's commands write them.
+        pick: the cell's text.
+        right: align to the right (numbers).
+        colour: colour for a cell on a terminal, by its text; None leaves it plain.
+        extra: shown only when asked for by title.
+    """
+
+    title: str
+    pick: Callable[[T], str]
+    right: bool = False
+    colour: Callable[[str], str | None] | None = None
+    extra: bool = False
+
+
+def state_colour(text: str) -> str | None:
+    """Green for what works, red for what does not."""
+    return {"enabled": "green", "yes": "green", "ok": "green", "disabled": "red", "no": "red"}.get(text)
+
+
+def visible(text: str) -> str:
+    """``text`` on one line, its control and direction characters as escapes."""
+    return "".join(
+        _escaped(character) if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") else character for character in text
+    )
+
+
+def visible_lines(text: str) -> str:
+    """As :func:`visible`, keeping line ends."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def print_table(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
+    """Aligned columns under their titles; colours only where a terminal is (click strips them elsewhere)."""
+    cells = [[visible(column.pick(row)) for column in columns] for row in rows]
+    titles = [column.title for column in columns]
+    widths = [max(map(_width, [title, *(line[at] for line in cells)])) for at, title in enumerate(titles)]
+    click.echo(
+        "  ".join(_padded(title, width, column.right) for title, width, column in zip(titles, widths, columns, strict=True)).rstrip()
+    )
+    for line in cells:
+        click.echo("  ".join(_cell(text, width, column) for text, width, column in zip(line, widths, columns, strict=True)).rstrip())
+
+
+def print_csv(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
+    """Comma separated values (RFC 4180 but for the line ends of this system), titles first."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([column.title for column in columns])
+    writer.writerows([visible(column.pick(row)) for column in columns] for row in rows)
+    click.echo(buffer.getvalue(), nl=False)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """``NAME : value`` lines."""
+    pairs = [(name, visible(value)) for name, value in facts]
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        click.echo(f"{name.ljust(width)} : {value}".rstrip())
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _width(text: str) -> int:
+    return sum(0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    blanks = " " * (width - _width(text))
+    return blanks + text if right else text + blanks
+
+
+def _cell(text: str, width: int, column: Column[T]) -> str:
+    padded = _padded(text, width, column.right)
+    colour = column.colour(text) if column.colour is not None else None
+    return click.style(padded, fg=colour) if colour is not None else padded

@@ -1,0 +1,275 @@
+"""The commands of users: ``koinon user`` and ``oneuser``.
+
+Source: OpenNebula's `oneuser`: the same verbs and the same order of arguments, for the calls that exist here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from xml.etree.ElementTree import Element
+
+import click
+
+from koinon.cli import references
+from koinon.cli.commands import command, complain, each, usage
+from koinon.cli.connection import Connection
+from koinon.cli.documents import number, read, template_text, text, text_of
+from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool, print_rows
+from koinon.cli.passwords import password_from
+from koinon.cli.tables import Column, state_colour
+from koinon.cli.templates import edit, read_source
+from koinon.client import contexts
+from koinon.client.errors import SetupError
+
+TOKEN_S = 36_000  # what OpenNebula's clients ask for: ten hours
+
+NAME = click.Argument(["name"])
+PASSWORD = click.Argument(["password"], required=False)
+USER = click.Argument(["user"])
+USERS = click.Argument(["users"], metavar="USERS")
+SELF = click.Argument(["user"], required=False)
+GROUP = click.Argument(["group"])
+DRIVER = click.Argument(["driver"])
+FILE = click.Argument(["file"], required=False)
+TOKEN = click.Argument(["words"], nargs=-1, required=True, metavar="[USER] TOKEN")
+
+AUTH = click.Option(["--driver"], default="core", show_default=True, help="How the user is authenticated.")
+GROUPS = click.Option(["--group", "groups"], metavar="GROUPS", help="Ids or names of groups; the first becomes the primary one.")
+APPEND = click.Option(["-a", "--append"], is_flag=True, help="Add to the template, or change what it holds, instead of replacing it.")
+TIME = click.Option(["--time", "seconds"], type=int, default=TOKEN_S, show_default=True, help="Seconds until it expires; -1 for never.")
+FOR_GROUP = click.Option(["--group"], metavar="GROUP", help="Narrow the token to this one of the user's groups.")
+FORCE = click.Option(["--force"], is_flag=True, help="Replace the session file that exists.")
+
+
+def _state(user: Element) -> str:
+    return "yes" if text(user, "ENABLED") == "1" else "no"
+
+
+def _groups(user: Element) -> str:
+    return ",".join(node.text or "" for node in user.findall("GROUPS/ID"))
+
+
+COLUMNS = (
+    Column("ID", text_of("ID"), right=True),
+    Column("NAME", text_of("NAME")),
+    Column("ENABLED", _state, colour=state_colour),
+    Column("GROUP", text_of("GNAME")),
+    Column("AUTH", text_of("AUTH_DRIVER")),
+    Column("GID", text_of("GID"), right=True, extra=True),
+    Column("GROUPS", _groups, extra=True),
+)
+
+
+def create(connection: Connection, name: str, password: str | None, driver: str, groups: str | None) -> None:
+    secret = password_from(password, f"Password for {name}", confirm=True)
+    gids = [connection.id_of("group", group) for group in references.parse_many(groups)] if groups else []
+    click.echo(f"ID: {connection.call('one.user.allocate', name, secret, driver, gids)}")
+
+
+def update(connection: Connection, user: str, file: str | None, append: bool) -> None:
+    uid = connection.id_of("user", references.parse_one(user))
+    update_template(connection, "user", uid, file, append)
+
+
+def update_template(connection: Connection, noun: str, oid: int, file: str | None, append: bool) -> None:
+    """Replace or extend an object's template from a file, standard input or an editor."""
+    if file is not None:
+        written = read_source(file)
+    else:
+        current = "" if append else template_text(connection.document(f"one.{noun}.info", oid).find("TEMPLATE"))
+        edited = edit(current)
+        if edited is None:
+            complain("Nothing was changed.")
+            return
+        written = edited
+    connection.call(f"one.{noun}.update", oid, written, 1 if append else 0)
+
+
+def passwd(connection: Connection, user: str | None, password: str | None) -> None:
+    mine = connection.document("one.user.info", -1)
+    uid = connection.id_of("user", references.parse_one(user)) if user is not None else number(mine, "ID")
+    secret = password_from(password, "New password", confirm=True)
+    connection.call("one.user.passwd", uid, secret)
+    if uid == number(mine, "ID"):
+        path = contexts.session_file(connection.environment)
+        complain(f"This was your own password: {path} may still hold the old one. Run `oneuser login --force`.")
+
+
+def chgrp(connection: Connection, users: str, group: str) -> None:
+    gid = connection.id_of("group", references.parse_one(group))
+    each(connection, "user", users, lambda uid: connection.call("one.user.chgrp", uid, gid))
+
+
+def addgroup(connection: Connection, users: str, group: str) -> None:
+    gid = connection.id_of("group", references.parse_one(group))
+    each(connection, "user", users, lambda uid: connection.call("one.user.addgroup", uid, gid))
+
+
+def delgroup(connection: Connection, users: str, group: str) -> None:
+    gid = connection.id_of("group", references.parse_one(group))
+    each(connection, "user", users, lambda uid: connection.call("one.user.delgroup", uid, gid))
+
+
+def chauth(connection: Connection, user: str, driver: str, password: str | None) -> None:
+    uid = connection.id_of("user", references.parse_one(user))
+    # Here an empty password means: keep the one there is.
+    secret = "" if password is None else password_from(password, "New password", confirm=True)
+    connection.call("one.user.chauth", uid, driver, secret)
+
+
+def delete(connection: Connection, users: str) -> None:
+    each(connection, "user", users, lambda uid: connection.call("one.user.delete", uid))
+
+
+def enable(connection: Connection, users: str) -> None:
+    each(connection, "user", users, lambda uid: connection.call("one.user.enable", uid, True))
+
+
+def disable(connection: Connection, users: str) -> None:
+    each(connection, "user", users, lambda uid: connection.call("one.user.enable", uid, False))
+
+
+def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
+    print_pool(connection.call("one.userpool.info"), "USER", COLUMNS, titles, form)
+
+
+def show(connection: Connection, user: str | None, form: str | None) -> None:
+    uid = -1 if user is None else connection.id_of("user", references.parse_one(user))
+    raw = connection.call("one.user.info", uid)
+    if print_document(raw, form):
+        return
+    found = read(raw)
+    facts = [
+        ("ID", text(found, "ID")),
+        ("NAME", text(found, "NAME")),
+        ("GROUP", f"{text(found, 'GNAME')} ({text(found, 'GID')})"),
+        ("GROUPS", _groups(found)),
+        ("ENABLED", _state(found)),
+        ("AUTH", text(found, "AUTH_DRIVER")),
+        ("TOKENS", str(len(found.findall("LOGIN_TOKEN")))),
+    ]
+    print_object(facts, found.find("TEMPLATE"), form)
+
+
+def login(connection: Connection, user: str | None, password: str | None, seconds: int, group: str | None, force: bool) -> None:
+    path = contexts.session_file(connection.environment)
+    if path.exists() and not force:
+        raise SetupError(f"{path} exists already. Use --force to replace it.")
+    name = user if user is not None else connection.user_name
+    _check_time(seconds)
+    secret = password_from(password, f"Password of {name}", confirm=False)
+    asking = connection.as_user(f"{name}:{secret}")
+    try:
+        token = asking.call("one.user.login", name, "", seconds, _narrowed(asking, group))
+    finally:
+        asking.close()
+    contexts.save_session(f"{name}:{token}", connection.environment)
+    complain(f"Logged in as {name}{_until(seconds)}; the token is kept in {path}.")
+
+
+def token_create(connection: Connection, user: str | None, seconds: int, group: str | None) -> None:
+    _check_time(seconds)
+    token = connection.call("one.user.login", _name_of(connection, user), "", seconds, _narrowed(connection, group))
+    click.echo(token)
+
+
+def token_delete(connection: Connection, words: tuple[str, ...]) -> None:
+    if len(words) > 2:
+        usage("Give one token, and before it the user if it is not yours: token-delete [USER] TOKEN.")
+    token = password_from(words[-1], "Token", confirm=False)  # an empty one would remove them all
+    connection.call("one.user.login", _name_of(connection, words[0] if len(words) == 2 else None), token, 0)
+
+
+def token_delete_all(connection: Connection, user: str | None) -> None:
+    connection.call("one.user.login", _name_of(connection, user), "", 0)
+
+
+def token_list(connection: Connection, user: str | None, titles: str | None, form: str | None) -> None:
+    uid = -1 if user is None else connection.id_of("user", references.parse_one(user))
+    raw = connection.call("one.user.info", uid)
+    if not print_document(raw, form):
+        print_rows(TOKEN_COLUMNS, read(raw).findall("LOGIN_TOKEN"), titles, form)
+
+
+def _expires(token: Element) -> str:
+    seconds = number(token, "EXPIRATION_TIME")
+    if seconds < 0:
+        return "never"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
+
+
+def _egid(token: Element) -> str:
+    gid = number(token, "EGID")
+    return "*" if gid < 0 else str(gid)
+
+
+TOKEN_COLUMNS = (
+    Column[Element]("TOKEN", lambda token: text(token, "TOKEN")[:16]),
+    Column("GROUP", _egid, right=True),
+    Column("EXPIRES", _expires),
+    Column("STORED", text_of("TOKEN"), extra=True),
+)
+
+
+def _name_of(connection: Connection, user: str | None) -> str:
+    if user is None:
+        return connection.user_name
+    reference = references.parse_one(user)
+    return reference if isinstance(reference, str) else text(connection.document("one.user.info", reference), "NAME")
+
+
+def _narrowed(connection: Connection, group: str | None) -> int:
+    return -1 if group is None else connection.id_of("group", references.parse_one(group))
+
+
+def _check_time(seconds: int) -> None:
+    if seconds < 1 and seconds != -1:
+        usage("--time takes a number of seconds from 1 on, or -1 for a token that never expires.")
+
+
+def _until(seconds: int) -> str:
+    return "" if seconds < 0 else f" for {seconds} s"
+
+
+# fmt: off
+USER_COMMANDS = (
+    #       verb                calls                                arguments           options             help
+    command("create",           "one.user.allocate one.grouppool.info", (NAME, PASSWORD),  (AUTH, GROUPS),
+            "Add a user to the federation.", create),
+    command("update",           "one.user.update one.user.info one.userpool.info", (USER, FILE), (APPEND,),
+            "Change a user's template: from FILE (- for standard input), else in an editor.", update),
+    command("passwd",           "one.user.passwd one.user.info one.userpool.info", (SELF, PASSWORD), (),
+            "Change a user's password; without USER your own.", passwd),
+    command("chauth",           "one.user.chauth one.userpool.info", (USER, DRIVER, PASSWORD), (),
+            "Change how a user is authenticated; without PASSWORD the password stays.", chauth),
+    command("chgrp",            "one.user.chgrp one.userpool.info one.grouppool.info", (USERS, GROUP), (),
+            "Give users another primary group.", chgrp),
+    command("addgroup",         "one.user.addgroup one.userpool.info one.grouppool.info", (USERS, GROUP), (),
+            "Add users to a secondary group.", addgroup),
+    command("delgroup",         "one.user.delgroup one.userpool.info one.grouppool.info", (USERS, GROUP), (),
+            "Take users out of a secondary group.", delgroup),
+    command("enable",           "one.user.enable one.userpool.info", (USERS,),           (),
+            "Let users log in.", enable),
+    command("disable",          "one.user.enable one.userpool.info", (USERS,),           (),
+            "Let users log in no more.", disable),
+    command("delete",           "one.user.delete one.userpool.info", (USERS,),           (),
+            "Remove users from the federation.", delete),
+    command("list",             "one.userpool.info",                 (),                 LIST_FORMS,
+            "Show the users that you may see.", show_list),
+    command("show",             "one.user.info one.userpool.info",   (SELF,),            SHOW_FORMS,
+            "Show one user; without USER yourself.", show),
+    command("login",            "one.user.login one.grouppool.info", (SELF, PASSWORD),   (TIME, FOR_GROUP, FORCE),
+            "Log in with a password and keep a token for further commands.", login),
+    command("token-create",     "one.user.login one.user.info one.grouppool.info", (SELF,), (TIME, FOR_GROUP),
+            "Make a log-in token and print it; it is shown only now.", token_create),
+    command("token-delete",     "one.user.login one.user.info",      (TOKEN,),           (),
+            "Revoke one token (- reads it from standard input).", token_delete),
+    command("token-delete-all", "one.user.login one.user.info",      (SELF,),            (),
+            "Revoke all tokens of a user; without USER yours.", token_delete_all),
+    command("token-list",       "one.user.info one.userpool.info",   (SELF,),            LIST_FORMS,
+            "Show a user's tokens as the zone keeps them: hashes, not the tokens.", token_list),
+)
+# fmt: on

@@ -1,0 +1,179 @@
+"""The commands of zones: ``koinon zone`` and ``onezone``.
+
+Not here: asking all zones at once (zone_status.py); membership of the federation (federation.py).
+"""
+
+from __future__ import annotations
+
+import shlex
+from xml.etree.ElementTree import Element
+
+import click
+
+from koinon.cli import documents, references
+from koinon.cli.commands import command, complain, each, usage
+from koinon.cli.connection import Connection
+from koinon.cli.documents import number, quoted, read, text, text_of
+from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, choose, print_document, print_object, print_rows
+from koinon.cli.tables import Column, state_colour
+from koinon.cli.templates import read_source
+from koinon.cli.users import APPEND, FILE, update_template
+from koinon.cli.zone_status import STATUS_COLUMNS, ZoneStatus, ask_all
+from koinon.client import contexts
+from koinon.client.contexts import Endpoint
+from koinon.client.errors import ClientError, RefusedError, UnreachableError
+
+ZONE_REF = click.Argument(["zone_ref"], metavar="ZONE")
+ZONES = click.Argument(["zones"], metavar="ZONES")
+NEW_NAME = click.Argument(["name"])
+
+NAMED = click.Option(["-n", "--name"], help="The zone's name.")
+ADDRESS = click.Option(["--zone-endpoint", "address"], metavar="URL", help="Address of the new zone's XML-RPC service.")
+STATUS = click.Option(["--status"], is_flag=True, help="Ask every zone how far its copy of the shared data is.")
+PRINT = click.Option(["--print", "only_print"], is_flag=True, help="Save nothing; print the line that sets it for one shell.")
+
+
+def _state(zone: Element) -> str:
+    return {"0": "enabled", "1": "disabled"}.get(text(zone, "STATE"), text(zone, "STATE"))
+
+
+def _columns(connection: Connection) -> tuple[Column[Element], ...]:
+    here = connection.endpoint.url
+
+    def current(zone: Element) -> str:
+        return "*" if _same_address(text(zone, "TEMPLATE/ENDPOINT"), here) else ""
+
+    return (
+        Column("C", current),
+        Column("ID", text_of("ID"), right=True),
+        Column("NAME", text_of("NAME")),
+        Column("STATE", _state, colour=state_colour),
+        Column("ENDPOINT", text_of("TEMPLATE/ENDPOINT")),
+    )
+
+
+def _of_record(column: Column[Element]) -> Column[ZoneStatus]:
+    return Column(column.title, lambda row: column.pick(row.zone), column.right, column.colour)
+
+
+def _same_address(url: str, here: str) -> bool:
+    try:
+        return Endpoint.parse(url, "").url == here
+    except ClientError:
+        return False
+
+
+def create(connection: Connection, file: str | None, name: str | None, address: str | None) -> None:
+    if file is not None:
+        if name is not None or address is not None:
+            usage("Give either a file or --name and --zone-endpoint.")
+        template = read_source(file)
+    else:
+        if name is None or address is None:
+            usage("Give a file with template text, or both --name and --zone-endpoint.")
+        Endpoint.parse(address, "--zone-endpoint")
+        template = f"NAME = {quoted(name)}\nENDPOINT = {quoted(address)}\n"
+    click.echo(f"ID: {connection.call('one.zone.allocate', template)}")
+
+
+def update(connection: Connection, zone_ref: str, file: str | None, append: bool) -> None:
+    update_template(connection, "zone", _id(connection, zone_ref), file, append)
+
+
+def rename(connection: Connection, zone_ref: str, name: str) -> None:
+    connection.call("one.zone.rename", _id(connection, zone_ref), name)
+
+
+def delete(connection: Connection, zones: str) -> None:
+    each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.delete", zone_id))
+
+
+def enable(connection: Connection, zone_ref: str) -> None:
+    connection.call("one.zone.enable", _id(connection, zone_ref), True)
+
+
+def disable(connection: Connection, zone_ref: str) -> None:
+    connection.call("one.zone.enable", _id(connection, zone_ref), False)
+
+
+def show_list(connection: Connection, titles: str | None, form: str | None, status: bool) -> None:
+    if status and form in ("xml", "json"):
+        usage("--status can be shown as a table or with --csv.")
+    if form in ("xml", "json"):
+        print_document(connection.call("one.zonepool.info"), form)
+        return
+    columns, zones = _columns(connection), connection.pool("zone")
+    if not status:
+        print_rows(columns, zones, titles, form)
+        return
+    every = [*map(_of_record, columns), *STATUS_COLUMNS]
+    choose(every, titles)  # a wrong title is told before zones are asked
+    print_rows(every, ask_all(connection, zones), titles, form)
+
+
+def show(connection: Connection, zone_ref: str, form: str | None) -> None:
+    raw = connection.call("one.zone.info", _id(connection, zone_ref))
+    if print_document(raw, form):
+        return
+    zone = read(raw)
+    facts = [("ID", text(zone, "ID")), ("NAME", text(zone, "NAME")), ("STATE", _state(zone)), ("ENDPOINT", text(zone, "TEMPLATE/ENDPOINT"))]
+    print_object(facts, zone.find("TEMPLATE"), form)
+
+
+def choose_zone(connection: Connection, zone_ref: str, only_print: bool) -> None:
+    record = connection.zone_record(references.parse_one(zone_ref))
+    zone_id, name, url = number(record, "ID"), text(record, "NAME"), text(record, "TEMPLATE/ENDPOINT")
+    with connection.at(url, f"the record of zone {zone_id}") as client:
+        try:
+            client.call("one.user.info", -1)
+            answering = number(documents.read(client.call("one.system.config")), "FEDERATION/ZONE_ID")
+        except RefusedError as error:
+            raise RefusedError(
+                f"Zone {zone_id} ({name}) at {url} answers, but refuses you: {error.text} Nothing was saved.", code=error.code
+            ) from error
+        except UnreachableError as error:
+            error.text += " Nothing was saved."
+            raise
+        if answering not in (zone_id, -1):
+            raise RefusedError(
+                f"At {url}, the address of zone {zone_id} ({name}), zone {answering} answers. Nothing was saved. "
+                f"Correct ENDPOINT with `onezone update {zone_id}`.",
+                code=0x0800,
+            )
+        address = client.endpoint.url
+    if only_print:
+        click.echo(f"export ONE_XMLRPC={shlex.quote(address)}")
+        return
+    path = contexts.save_endpoint(address, connection.environment)
+    click.echo(f"Zone {zone_id} ({name}) answers at {address}; kept in {path}.")
+    if connection.environment.get("ONE_XMLRPC"):
+        complain("ONE_XMLRPC is set in this shell and goes first. Run `unset ONE_XMLRPC`.")
+
+
+def _id(connection: Connection, zone_ref: str) -> int:
+    return connection.id_of("zone", references.parse_one(zone_ref))
+
+
+# fmt: off
+ZONE_COMMANDS = (
+    #       verb       calls                                    arguments              options           help
+    command("create",  "one.zone.allocate",                     (FILE,),               (NAMED, ADDRESS),
+            "Add a zone record by hand, from FILE or from options (`federation invite` makes one by itself).", create),
+    command("update",  "one.zone.update one.zone.info one.zonepool.info", (ZONE_REF, FILE), (APPEND,),
+            "Change a zone's record: from FILE (- for standard input), else in an editor.", update),
+    command("rename",  "one.zone.rename one.zonepool.info",     (ZONE_REF, NEW_NAME),  (),
+            "Give a zone another name.", rename),
+    command("enable",  "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
+            "Let a zone serve its users again.", enable),
+    command("disable", "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
+            "Let a zone refuse all that changes it.", disable),
+    command("delete",  "one.zone.delete one.zonepool.info",     (ZONES,),              (),
+            "Remove zone records.", delete),
+    command("list",    "one.zonepool.info one.zone.raftstatus", (),                    (*LIST_FORMS, STATUS),
+            "Show the zones; * in column C marks the one that answers you.", show_list),
+    command("show",    "one.zone.info one.zonepool.info",       (ZONE_REF,),           SHOW_FORMS,
+            "Show one zone.", show),
+    command("set",     "one.zonepool.info one.user.info one.system.config", (ZONE_REF,), (PRINT,),
+            "Talk to this zone from now on; it is asked first whether it answers and knows you.", choose_zone),
+)
+# fmt: on

@@ -1,0 +1,330 @@
+"""A small true stand-in for a zone: a real HTTP server that speaks real XML-RPC and keeps users, groups, rules and zones in memory.
+
+Not here: access decisions, replication, templates; end-to-end tests run real zones.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from koinon.objects.acl import Rule
+from koinon.wire import xmlrpc
+
+
+class Refused(Exception):
+    """The answer is no."""
+
+    def __init__(self, text: str, code: int, object_id: int = -1) -> None:
+        super().__init__(text)
+        self.text, self.code, self.object_id = text, code, object_id
+
+
+@dataclass
+class User:
+    uid: int
+    name: str
+    password: str
+    driver: str = "core"
+    gid: int = 1
+    groups: set[int] = field(default_factory=set)
+    enabled: bool = True
+    template: str = ""
+    tokens: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class StandIn:
+    """One zone; also a context manager that serves while it is entered."""
+
+    def __init__(self, zone_id: int = 0, *, position: int = 41) -> None:
+        self.zone_id, self.position = zone_id, position
+        self.users = {
+            0: User(0, "oneadmin", "opennebula", gid=0, groups={0}),
+            1: User(1, "serveradmin", "x", driver="server_cipher", gid=0, groups={0}),
+        }
+        self.groups = {0: "oneadmin", 1: "users"}
+        self.admins: dict[int, set[int]] = {}
+        self.templates: dict[tuple[str, int], str] = {}
+        self.rules: dict[int, Rule] = {}
+        self.zones: dict[int, tuple[str, int, str]] = {}
+        self.calls: list[tuple[str, list[Any]]] = []
+        self.connections = 0
+        self.hold: threading.Event | None = None  # set: calls wait for it before they are answered
+        self.asked = threading.Event()
+        self._server = _Server(self)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/RPC2"
+        self.zones[zone_id] = ("OpenNebula", 0, self.url)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.hold is not None:
+            self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def made(self, method: str) -> list[list[Any]]:
+        """Parameters, without the session, of each call of ``method``."""
+        return [params for name, params in self.calls if name == method]
+
+    def answer(self, body: bytes) -> bytes:
+        try:
+            request = xmlrpc.decode(body)
+            method = _METHODS.get(request.method)
+            if method is None:
+                raise xmlrpc.unknown_method(request.method)
+            session, *params = request.params
+            self.calls.append((request.method, params))
+            self.asked.set()
+            if self.hold is not None:
+                self.hold.wait()
+            return xmlrpc.encode_success(method(self, self._caller(session), *params))
+        except xmlrpc.Fault as fault:
+            return xmlrpc.encode_fault(fault.code, fault.text)
+        except Refused as refused:
+            return xmlrpc.encode_failure(f"[{request.method}] {refused.text}", refused.code, refused.object_id)
+
+    def _caller(self, session: str) -> User:
+        name, _, secret = session.partition(":")
+        for user in self.users.values():
+            if user.name == name and user.enabled and (secret == user.password or secret in user.tokens):
+                return user
+        raise Refused("User couldn't be authenticated, aborting call.", 0x100)
+
+    def user(self, uid: int) -> User:
+        if uid not in self.users:
+            raise Refused(f"Error getting user [{uid}].", 0x400, uid)
+        return self.users[uid]
+
+    def user_xml(self, user: User) -> str:
+        ids = "".join(f"<ID>{gid}</ID>" for gid in sorted({user.gid, *user.groups}))
+        tokens = "".join(
+            f"<LOGIN_TOKEN><TOKEN>{'f' * 8}{token[:8]}</TOKEN><EXPIRATION_TIME>{until}</EXPIRATION_TIME><EGID>{gid}</EGID></LOGIN_TOKEN>"
+            for token, (until, gid) in user.tokens.items()
+        )
+        return (
+            f"<USER><ID>{user.uid}</ID><GID>{user.gid}</GID><GROUPS>{ids}</GROUPS><GNAME>{self.groups[user.gid]}</GNAME><NAME>{user.name}</NAME>"
+            f"<PASSWORD><![CDATA[***]]></PASSWORD><AUTH_DRIVER><![CDATA[{user.driver}]]></AUTH_DRIVER><ENABLED>{int(user.enabled)}</ENABLED>"
+            f"{tokens}<TEMPLATE>{user.template}</TEMPLATE></USER>"
+        )
+
+    def group_xml(self, gid: int) -> str:
+        users = "".join(f"<ID>{user.uid}</ID>" for user in self.users.values() if gid in {user.gid, *user.groups})
+        admins = "".join(f"<ID>{uid}</ID>" for uid in sorted(self.admins.get(gid, ())))
+        return f"<GROUP><ID>{gid}</ID><NAME>{self.groups[gid]}</NAME><TEMPLATE/><USERS>{users}</USERS><ADMINS>{admins}</ADMINS></GROUP>"
+
+    def zone_xml(self, zone_id: int) -> str:
+        name, state, url = self.zones[zone_id]
+        return (
+            f"<ZONE><ID>{zone_id}</ID><NAME>{name}</NAME><STATE>{state}</STATE><TEMPLATE><ENDPOINT><![CDATA[{url}]]></ENDPOINT></TEMPLATE>"
+            "<SERVER_POOL/></ZONE>"
+        )
+
+
+def _allocate_user(zone: StandIn, caller: User, name: str, password: str, driver: str, groups: list[int]) -> int:
+    for user in zone.users.values():
+        if user.name == name:
+            raise Refused(f"NAME is already taken by USER {user.uid}.", 0x2000)
+    uid = max(zone.users) + 1
+    zone.users[uid] = User(uid, name, password, driver, groups[0] if groups else 1, set(groups or [1]))
+    return uid
+
+
+def _passwd(zone: StandIn, caller: User, uid: int, password: str) -> int:
+    zone.user(uid).password = password
+    return uid
+
+
+def _chgrp(zone: StandIn, caller: User, uid: int, gid: int) -> int:
+    zone.user(uid).gid = gid
+    return uid
+
+
+def _addgroup(zone: StandIn, caller: User, uid: int, gid: int) -> int:
+    zone.user(uid).groups.add(gid)
+    return uid
+
+
+def _delgroup(zone: StandIn, caller: User, uid: int, gid: int) -> int:
+    zone.user(uid).groups.discard(gid)
+    return uid
+
+
+def _chauth(zone: StandIn, caller: User, uid: int, driver: str, password: str) -> int:
+    user = zone.user(uid)
+    user.driver, user.password = driver, password or user.password
+    return uid
+
+
+def _delete_user(zone: StandIn, caller: User, uid: int) -> int:
+    if uid == 0:
+        raise Refused("Cannot delete user. oneadmin cannot be deleted.", 0x800, 0)
+    del zone.users[zone.user(uid).uid]
+    return uid
+
+
+def _enable_user(zone: StandIn, caller: User, uid: int, enable: bool) -> int:
+    zone.user(uid).enabled = enable
+    return uid
+
+
+def _login(zone: StandIn, caller: User, name: str, token: str, valid: int, egid: int = -1) -> str:
+    user = next(user for user in zone.users.values() if user.name == name)
+    if valid == 0:
+        if token:
+            user.tokens.pop(token, None)
+        else:
+            user.tokens.clear()
+        return token
+    made = token or f"token{len(user.tokens)}"
+    user.tokens[made] = (-1 if valid < 0 else 1_900_000_000, egid)
+    return made
+
+
+def _update(zone: StandIn, caller: User, noun: str, oid: int, template: str, how: int) -> int:
+    zone.templates[noun, oid] = template
+    return oid
+
+
+def _allocate_group(zone: StandIn, caller: User, name: str) -> int:
+    gid = max(99, *zone.groups) + 1
+    zone.groups[gid] = name
+    return gid
+
+
+def _delete_group(zone: StandIn, caller: User, gid: int) -> int:
+    if gid < 100:
+        raise Refused("Cannot delete group. System Groups (ID < 100) cannot be deleted.", 0x800, gid)
+    del zone.groups[gid]
+    return gid
+
+
+def _addadmin(zone: StandIn, caller: User, gid: int, uid: int) -> int:
+    zone.admins.setdefault(gid, set()).add(zone.user(uid).uid)
+    return gid
+
+
+def _deladmin(zone: StandIn, caller: User, gid: int, uid: int) -> int:
+    zone.admins.setdefault(gid, set()).discard(zone.user(uid).uid)
+    return gid
+
+
+def _add_rule(zone: StandIn, caller: User, user: str, resource: str, rights: str, where: str = "") -> int:
+    rule = Rule(int(user, 16), int(resource, 16), int(rights, 16), int(where, 16))
+    if rule in zone.rules.values():
+        raise Refused(f"Rule {rule.text()} already exists", 0x2000)
+    oid = max(zone.rules, default=-1) + 1
+    zone.rules[oid] = rule
+    return oid
+
+
+def _delete_rule(zone: StandIn, caller: User, oid: int) -> int:
+    if oid not in zone.rules:
+        raise Refused(f"Rule {oid} does not exist", 0x2000, oid)
+    del zone.rules[oid]
+    return oid
+
+
+def _acl_info(zone: StandIn, caller: User) -> str:
+    rules = "".join(
+        f"<ACL><ID>{oid}</ID><USER>{r.user:x}</USER><RESOURCE>{r.resource:x}</RESOURCE><RIGHTS>{r.rights:x}</RIGHTS><ZONE>{r.zone:x}</ZONE>"
+        f"<STRING>{r.text()}</STRING></ACL>"
+        for oid, r in zone.rules.items()
+    )
+    return f"<ACL_POOL>{rules}</ACL_POOL>"
+
+
+def _allocate_zone(zone: StandIn, caller: User, template: str) -> int:
+    zone.templates["zone", 100] = template
+    return 100
+
+
+def _delete_zone(zone: StandIn, caller: User, zone_id: int) -> int:
+    del zone.zones[zone_id]
+    return zone_id
+
+
+def _rename_zone(zone: StandIn, caller: User, zone_id: int, name: str) -> int:
+    zone.zones[zone_id] = (name, *zone.zones[zone_id][1:])
+    return zone_id
+
+
+def _enable_zone(zone: StandIn, caller: User, zone_id: int, enable: bool) -> int:
+    name, _, url = zone.zones[zone_id]
+    zone.zones[zone_id] = (name, int(not enable), url)
+    return zone_id
+
+
+_METHODS: dict[str, Callable[..., str | int]] = {
+    "one.user.allocate": _allocate_user,
+    "one.user.passwd": _passwd,
+    "one.user.chgrp": _chgrp,
+    "one.user.addgroup": _addgroup,
+    "one.user.delgroup": _delgroup,
+    "one.user.chauth": _chauth,
+    "one.user.delete": _delete_user,
+    "one.user.enable": _enable_user,
+    "one.user.login": _login,
+    "one.user.update": lambda zone, caller, *rest: _update(zone, caller, "user", *rest),
+    "one.user.info": lambda zone, caller, uid, *_: zone.user_xml(caller if uid == -1 else zone.user(uid)),
+    "one.userpool.info": lambda zone, caller: (
+        f"<USER_POOL>{''.join(map(zone.user_xml, reversed(zone.users.values())))}<DEFAULT_USER_QUOTAS/></USER_POOL>"
+    ),
+    "one.group.allocate": _allocate_group,
+    "one.group.delete": _delete_group,
+    "one.group.addadmin": _addadmin,
+    "one.group.deladmin": _deladmin,
+    "one.group.update": lambda zone, caller, *rest: _update(zone, caller, "group", *rest),
+    "one.group.info": lambda zone, caller, gid, *_: zone.group_xml(caller.gid if gid == -1 else gid),
+    "one.grouppool.info": lambda zone, caller: f"<GROUP_POOL>{''.join(map(zone.group_xml, zone.groups))}</GROUP_POOL>",
+    "one.acl.addrule": _add_rule,
+    "one.acl.delrule": _delete_rule,
+    "one.acl.info": _acl_info,
+    "one.zone.allocate": _allocate_zone,
+    "one.zone.delete": _delete_zone,
+    "one.zone.rename": _rename_zone,
+    "one.zone.enable": _enable_zone,
+    "one.zone.update": lambda zone, caller, *rest: _update(zone, caller, "zone", *rest),
+    "one.zone.info": lambda zone, caller, zone_id, *_: zone.zone_xml(zone_id),
+    "one.zonepool.info": lambda zone, caller: f"<ZONE_POOL>{''.join(map(zone.zone_xml, zone.zones))}</ZONE_POOL>",
+    "one.zone.raftstatus": lambda zone, caller: f"<RAFT><SERVER_ID>-1</SERVER_ID><FEDLOG_INDEX>{zone.position}</FEDLOG_INDEX></RAFT>",
+    "one.system.config": lambda zone, caller: (
+        f"<OPENNEBULA_CONFIGURATION><FEDERATION><MODE>MASTER</MODE><ZONE_ID>{zone.zone_id}</ZONE_ID></FEDERATION></OPENNEBULA_CONFIGURATION>"
+    ),
+}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, zone: StandIn) -> None:
+        self.zone = zone
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def setup(self) -> None:
+        self.server.zone.connections += 1
+        super().setup()
+
+    def do_POST(self) -> None:
+        reply = self.server.zone.answer(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/xml; charset=utf-8")
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        with suppress(ConnectionError):  # the client was told to go
+            self.wfile.write(reply)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests print what they need."""

@@ -1,0 +1,206 @@
+"""``koinon federation``, against a small real HTTP server on a real UNIX socket."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Koinon
+
+STATUS: dict[str, Any] = {
+    "zone_id": 0,
+    "name": "OpenNebula",
+    "role": "master",
+    "federation_id": "f" * 32,
+    "epoch": 1,
+    "position": 41,
+    "chain": "ab" * 32,
+    "endpoint": "http://localhost:2633/RPC2",
+    "federation_endpoint": "localhost:2635",
+    "state": "ok",
+    "master": None,
+    "lag": {"statements": 0, "seconds": 0.0},
+    "zones": [
+        {
+            "zone_id": 100,
+            "name": "branch",
+            "trust": "ENROLLED",
+            "epoch": 1,
+            "position": 40,
+            "lag_statements": 1,
+            "lag_s": 2.25,
+            "seen_s_ago": 0.5,
+            "state": "ok",
+            "last_error": None,
+        },
+        {
+            "zone_id": 101,
+            "name": "new",
+            "trust": "INVITED",
+            "epoch": None,
+            "position": None,
+            "lag_statements": None,
+            "lag_s": None,
+            "seen_s_ago": None,
+            "state": "connecting",
+            "last_error": "never\nseen",
+        },
+    ],
+    "digests": {"user_pool": "00" * 32},
+}
+
+
+class Admin(socketserver.ThreadingUnixStreamServer):
+    """Answers from ``answers``; what was asked stands in ``asked``."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.answers: dict[str, tuple[int, Any]] = {"GET /status": (200, STATUS)}
+        self.asked: list[tuple[str, Any]] = []
+        super().__init__(str(path), Handler)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Admin
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        asked = f"{self.command} {self.path}"
+        self.server.asked.append((asked, json.loads(body) if body else None))
+        status, answer = self.server.answers.get(asked, (404, {"error": "not known"}))
+        reply = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests print what they need."""
+
+
+@pytest.fixture
+def admin(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Admin]:
+    """The admin socket of a zone whose state directory the environment names."""
+    monkeypatch.setenv("KOINON_STATE_DIR", str(home))
+    with Admin(home / "admin.sock") as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_status_of_a_master_shows_the_zones(admin: Admin, koinon: Koinon) -> None:
+    outcome = koinon("federation", "status")
+    assert outcome.code == 0
+    assert ["POSITION", ":", "1.41"] in outcome.lines
+    assert ["100", "branch", "ENROLLED", "ok", "1.40", "1", "2.2", "s", "0.5", "s", "ago"] in outcome.lines
+    assert ["101", "new", "INVITED", "connecting", "-", "-", "-", "never", "never\\nseen"] in outcome.lines
+
+
+def test_status_of_a_slave_shows_its_master(admin: Admin, koinon: Koinon) -> None:
+    master = {"zone_id": 0, "endpoint": "m:2635", "connected": False, "heartbeat_age_s": 7.5, "last_error": "connection refused"}
+    admin.answers["GET /status"] = (
+        200,
+        {**STATUS, "role": "slave", "master": master, "lag": {"statements": None, "seconds": None}, "zones": []},
+    )
+    outcome = koinon("federation", "status")
+    assert "zone 0 at m:2635, NOT connected, last heard of 7.5 s ago" in outcome.out
+    assert ["LAG", ":", "-", "statements,", "-"] in outcome.lines
+    assert ["LAST", "ERROR", ":", "connection", "refused"] in outcome.lines
+
+
+def test_status_as_json_is_what_the_zone_said(admin: Admin, koinon: Koinon) -> None:
+    assert json.loads(koinon("federation", "status", "--json").out) == STATUS
+
+
+def test_the_state_directory_comes_from_the_settings_file(
+    admin: Admin, koinon: Koinon, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOINON_STATE_DIR", "/nowhere")
+    config = tmp_path / "koinon.toml"
+    config.write_text(f'state_dir = "{home}"\n')
+    assert koinon("federation", "status", "--config", str(config)).code == 0
+    config.write_text("[zone]\nnmae = 'x'\n")
+    outcome = koinon("federation", "status", "--config", str(config))
+    assert outcome.code == 2
+    assert "nmae" in outcome.err
+
+
+def test_init_names_the_recovery_key(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/init"] = (
+        200,
+        {"federation_id": "abc", "recovery_key_file": "/s/recovery.key", "federation_endpoint": "h:2635"},
+    )
+    outcome = koinon("federation", "init")
+    assert outcome.lines == [["FEDERATION", ":", "abc"], ["ZONES", "DIAL", ":", "h:2635"]]
+    assert "/s/recovery.key" in outcome.err
+
+
+def test_invite_prints_the_token_alone(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/invite"] = (200, {"zone_id": 100, "token": "koinon1.abc", "expires_at": "2026-01-01T00:00:00Z"})
+    outcome = koinon("federation", "invite", "branch", "--endpoint", "http://b:2633/RPC2")
+    assert outcome.out == "koinon1.abc\n"
+    assert koinon("federation", "invite", "branch").code == 0
+    assert [body for _, body in admin.asked] == [{"name": "branch", "endpoint": "http://b:2633/RPC2"}, {"name": "branch", "endpoint": None}]
+
+
+def test_join_says_what_became_of_the_old_password(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/join"] = (
+        200,
+        {"zone_id": 100, "federation_id": "abc", "epoch": 1, "position": 9, "old_password_file": "/s/one_auth.before"},
+    )
+    outcome = koinon("federation", "join", "TOKEN", "--replace")
+    assert outcome.code == 0
+    assert ["POSITION", ":", "1.9"] in outcome.lines
+    assert "/s/one_auth.before" in outcome.err
+    assert admin.asked == [("POST /federation/join", {"token": "TOKEN", "replace": True})]
+
+
+def test_a_refused_join_lists_the_clashes(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/join"] = (409, {"error": "This zone has users of its own.", "clashes": ["user alice", "group dev"]})
+    outcome = koinon("federation", "join", "TOKEN")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "This zone has users of its own.\n  user alice\n  group dev\n"
+
+
+def test_leave_and_resync(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/leave"] = (200, {"role": "standalone"})
+    admin.answers["POST /federation/resync"] = (200, {"epoch": 1, "position": 50})
+    assert koinon("federation", "leave", "--force").lines == [["ROLE", ":", "standalone"]]
+    assert koinon("federation", "resync").lines == [["POSITION", ":", "1.50"]]
+    assert admin.asked == [("POST /federation/leave", {"force": True}), ("POST /federation/resync", {})]
+
+
+@pytest.mark.parametrize("answer", [(200, b"<html>"), (502, b""), (200, b"[1]"), (200, {})])
+def test_what_is_no_zone_is_told_plainly(admin: Admin, koinon: Koinon, answer: tuple[int, Any]) -> None:
+    admin.answers["POST /federation/resync"] = answer
+    outcome = koinon("federation", "resync")
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "Koinon zone" in outcome.err
+
+
+def test_no_zone_running_exits_3(home: Path, koinon: Koinon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOINON_STATE_DIR", str(home))
+    outcome = koinon("federation", "status")
+    assert outcome.code == 3
+    assert "there is no such socket" in outcome.err
+    Admin(home / "admin.sock").server_close()
+    assert "nobody listens on it" in koinon("federation", "status").err
+    monkeypatch.setenv("KOINON_STATE_DIR", str(home / ("d" * 120)))
+    assert koinon("federation", "status").code == 2
