@@ -1,0 +1,234 @@
+"""Who is calling: a session text ``name:secret`` becomes a Caller.
+
+Path:     api -> remembered() (no thread, no SQL) -> else authenticate(): token, or password in a hashing thread
+Holds:    a remembered session is good only while the user's row says the same verifier and is enabled; the end of a token is looked at each
+          time. Secrets are kept as a keyed hash whose key dies with the process. Guessing at one name costs the guesser waiting, not us.
+Not here: what the caller may do (access.py); hashes (passwords.py).
+Source:   OpenNebula src/um/UserPool.cc (order of the checks), src/um/LoginToken.cc (tokens narrowed to a group).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from koinon import clock
+from koinon.database.database import Database
+from koinon.database.transactions import ReadTx
+from koinon.errors import AuthenticationError
+from koinon.identity import auth_drivers
+from koinon.identity.login_tokens import ANY_GROUP, hash_of
+from koinon.identity.passwords import Hasher
+from koinon.identity.user_record import Account, LoginToken
+from koinon.policy.caller import Caller
+from koinon.statements.schema import MAX_NAME_BYTES
+
+_TABLE: Final = "user_pool"
+_MAX_REMEMBERED: Final = 50_000
+_MAX_NAMES: Final = 10_000
+_FREE_FAILURES: Final = 5
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 8.0
+
+
+class _Proof:
+    """A session that was right, and what it rests on: a password's verifier or a token's hash."""
+
+    __slots__ = ("account", "caller", "name", "token_hash", "uid", "until", "verifier")
+
+    def __init__(self, account: Account, verifier: str, token_hash: str, until: int) -> None:
+        self.uid = account.uid
+        self.name = account.name
+        self.verifier = verifier
+        self.token_hash = token_hash
+        self.until = until
+        self.account: Account | None = None
+        self.caller: Caller | None = None
+
+
+class _Failures:
+    """Failed checks of one name, and when it may be tried again (monotonic seconds)."""
+
+    __slots__ = ("count", "pause_ends")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.pause_ends = 0.0
+
+
+class Login:
+    """Authenticates sessions against this zone's copy of the users.
+
+    Args:
+        database: this zone's.
+        hasher: checks passwords.
+        remember_s: how long a right password is remembered.
+        now_s: seconds since 1970; another clock in tests.
+        monotonic_s: seconds of a clock that never jumps; another in tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: Hasher,
+        *,
+        remember_s: int,
+        now_s: Callable[[], int] = clock.now_s,
+        monotonic_s: Callable[[], float] = clock.monotonic_s,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._remember_s = remember_s
+        self._now_s = now_s
+        self._monotonic_s = monotonic_s
+        self._key = secrets.token_bytes(32)
+        self._proofs: OrderedDict[bytes, _Proof] = OrderedDict()
+        self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._checks: dict[tuple[bytes, str], asyncio.Task[bool]] = {}
+
+    def remembered(self, session: str, tx: ReadTx, zone_id: int, now: int) -> Caller | None:
+        """The caller of a session that was found right before; None says nothing about it.
+
+        Args:
+            session: ``name:secret``.
+            tx: a read of the present state.
+            zone_id: where the caller came in.
+            now: seconds since 1970.
+        """
+        proof = self._proofs.get(self._digest(session))
+        if proof is None:
+            return None
+        account = tx.memo(_TABLE, proof.uid, "account", Account.from_row)
+        if account is None or not account.enabled or account.name != proof.name:
+            return None
+        egid = ANY_GROUP
+        if proof.token_hash:
+            token = account.tokens.get(proof.token_hash)
+            if token is None or not _opens(token, account, now):
+                return None
+            egid = token.egid
+        elif now >= proof.until or proof.verifier != account.verifier or account.driver != auth_drivers.CORE:
+            return None
+        caller = proof.caller
+        if caller is None or proof.account is not account or caller.zone_id != zone_id:
+            caller = proof.caller = _caller(account, egid, zone_id)
+            proof.account = account
+        return caller
+
+    async def authenticate(self, session: str, zone_id: int) -> Caller:
+        """The caller of a session.
+
+        Args:
+            session: ``name:secret``, parted at the first colon.
+            zone_id: where the caller came in: this zone, or the one that redirected the call.
+
+        Raises:
+            AuthenticationError: no such user, a wrong or expired secret, a disabled user, or a driver that is not checked here.
+            UnavailableError: too many log-ins wait to be checked.
+        """
+        now = self._now_s()
+        with self._database.read() as tx:
+            caller = self.remembered(session, tx, zone_id, now)
+            if caller is not None:
+                return caller
+            name, _, secret = session.partition(":")
+            account = _account(tx, name) if secret else None
+        if account is None or not account.enabled:
+            return await self._refuse_late()
+        digest = self._digest(session)
+        token_hash = hash_of(secret)
+        token = account.tokens.get(token_hash)
+        if token is not None:
+            if not _opens(token, account, now):
+                raise AuthenticationError
+            self._remember(digest, _Proof(account, "", token_hash, until=0))
+            return _caller(account, token.egid, zone_id)
+        if account.driver != auth_drivers.CORE:
+            return await self._refuse_late()
+        if not await self._is_right(digest, account, secret):
+            raise AuthenticationError
+        with self._database.read() as tx:  # hashing took its time: what was checked must still be what is stored
+            present = _account(tx, name)
+            if present is None or not present.enabled or present.driver != auth_drivers.CORE or present.verifier != account.verifier:
+                raise AuthenticationError
+            self._remember(digest, _Proof(present, present.verifier, "", until=now + self._remember_s))
+            return _caller(present, ANY_GROUP, zone_id)
+
+    async def _is_right(self, digest: bytes, account: Account, secret: str) -> bool:
+        known = self._proofs.get(digest)
+        was_right = known is not None and known.verifier == account.verifier
+        if not was_right and self._is_pausing(account.name):
+            await asyncio.sleep(self._hasher.typical_s)
+            return False
+        key = (digest, account.verifier)
+        check = self._checks.get(key)
+        if check is None:  # the many first calls of one client pay for one hash
+            check = asyncio.create_task(self._check(account, secret, always=was_right))
+            self._checks[key] = check
+            check.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(check)  # a guesser who hangs up before the answer has guessed all the same
+
+    def _forget(self, key: tuple[bytes, str], done: asyncio.Task[bool]) -> None:
+        self._checks.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # looked at, should all who waited have gone: else asyncio reports it as lost
+
+    async def _check(self, account: Account, secret: str, *, always: bool) -> bool:
+        right = await self._hasher.verify(secret, account.verifier, always=always)
+        self._note(account.name, right)
+        return right
+
+    def _is_pausing(self, name: str) -> bool:
+        failures = self._failures.get(name)
+        return failures is not None and self._monotonic_s() < failures.pause_ends
+
+    def _note(self, name: str, right: bool) -> None:
+        if right:
+            self._failures.pop(name, None)
+            return
+        failures = self._failures.setdefault(name, _Failures())
+        self._failures.move_to_end(name)
+        failures.count += 1
+        over = failures.count - _FREE_FAILURES
+        if over >= 0:
+            failures.pause_ends = self._monotonic_s() + min(_FIRST_PAUSE_S * 2 ** min(over, 10), _LONGEST_PAUSE_S)
+        while len(self._failures) > _MAX_NAMES:
+            self._failures.popitem(last=False)
+
+    async def _refuse_late(self) -> Caller:
+        """Refuse as late as a wrong password is refused, so that the time does not tell which names exist."""
+        await asyncio.sleep(self._hasher.typical_s)
+        raise AuthenticationError
+
+    def _remember(self, digest: bytes, proof: _Proof) -> None:
+        self._proofs[digest] = proof
+        self._proofs.move_to_end(digest)
+        while len(self._proofs) > _MAX_REMEMBERED:
+            self._proofs.popitem(last=False)
+
+    def _digest(self, session: str) -> bytes:
+        return hashlib.blake2b(session.encode(errors="surrogatepass"), key=self._key, digest_size=32).digest()
+
+
+def _account(tx: ReadTx, name: str) -> Account | None:
+    try:
+        if not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+            return None
+    except UnicodeEncodeError:
+        return None
+    row = tx.named(_TABLE, name)
+    return None if row is None else tx.memo(_TABLE, row.oid, "account", Account.from_row)
+
+
+def _opens(token: LoginToken, account: Account, now: int) -> bool:
+    return not token.is_expired(now) and (token.egid == ANY_GROUP or token.egid in account.groups)
+
+
+def _caller(account: Account, egid: int, zone_id: int) -> Caller:
+    if egid == ANY_GROUP:
+        return Caller(uid=account.uid, gid=account.gid, groups=account.groups, name=account.name, zone_id=zone_id)
+    return Caller(uid=account.uid, gid=egid, groups=(egid,), name=account.name, zone_id=zone_id)

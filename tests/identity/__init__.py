@@ -1,0 +1,1 @@
+"""Tests of identity/, on a real database."""
