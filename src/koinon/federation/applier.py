@@ -1,0 +1,280 @@
+"""Bring this zone's copy of the shared tables up to the master, whole commits at a time, for as long as the zone is a slave.
+
+Path:     follow() -> GET /federation/v1/log -> frames verified -> batches -> ApplyTx -> POST /federation/v1/position
+Holds:    rows, log, digests and position commit together; a gap or a fork is refused, never guessed over; while the master is away, or
+          this zone can't go on, its reads go on.
+Not here: which zone is the master (reign.py, links.py); one open stream (intake.py); a fork's ancestor (forks.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from koinon import clock
+from koinon.database.database import Database
+from koinon.database.row_changes import Different
+from koinon.database.transactions import Overtaken
+from koinon.errors import CloudError, UnavailableError
+from koinon.federation import forks, proof, reign, trust
+from koinon.federation.intake import Declined, Intake, Unfit
+from koinon.federation.link import Link, LinkError, Refused
+from koinon.federation.links import Links
+from koinon.federation.snapshot_file import SnapshotError
+from koinon.federation.snapshot_loading import load
+from koinon.statements.commits import Head, Position
+from koinon.wire.frames import ZoneReport
+from koinon.wire.messages import SignedFrame
+
+log = structlog.get_logger(__name__)
+
+State = Literal["connecting", "ok", "forked", "needs snapshot", "ahead", "stuck", "revoked"]
+
+FIRST_WAIT_S: Final = 0.2
+LONGEST_WAIT_S: Final = 5.0
+LONGEST_STUCK_S: Final = 300.0
+#: Differences within this time count together: the first two are healed at once, from then on the zone backs off.
+FAILURES_WITHIN_S: Final = 600.0
+FAILURES_HEALED: Final = 2
+
+
+class Master(msgspec.Struct, frozen=True):
+    """Whom to follow, and how to know him."""
+
+    link: Link
+    key: Ed25519PublicKey
+    federation_id: str
+    epoch: int
+
+
+def master_of(database: Database, links: Links) -> Master:
+    """The master of the newest reign that this zone knows.
+
+    Raises:
+        UnavailableError: there is none, or its record gives no key or address.
+    """
+    link = links.master()
+    with database.read() as tx:
+        record = reign.load_newest(tx)
+        key = trust.trusted_key(tx, link.zone_id)
+        federation_id = tx.state.federation_id
+    if record is None or key is None:
+        raise UnavailableError(f"The record of the master, zone {link.zone_id}, holds no key that counts.")
+    return Master(link, key, federation_id, record.epoch)
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How following goes.
+
+    Attributes:
+        state: one word.
+        last_error: why it is not ``ok``, or what happened last; empty if nothing did.
+        connected: whether a stream is open.
+        silence_s: since the master's last sign of life, None if there was none since start.
+        master: the master's position as it last said.
+        lag_statements: how many statements of it this zone lacks, as far as it has heard.
+        lag_s: age of the oldest that it lacks, None if it can't tell.
+        zones: what the master says of all zones.
+    """
+
+    state: State
+    last_error: str
+    connected: bool
+    silence_s: float | None
+    master: Position | None
+    lag_statements: int | None
+    lag_s: float | None
+    zones: tuple[ZoneReport, ...]
+
+
+class Applier:
+    """Follows the master.
+
+    Args:
+        database: this zone's.
+        master: whom to follow now; asked for each attempt. Raises UnavailableError when there is nobody.
+        state_dir: where snapshots are loaded and forked tails put.
+        heartbeat_s: how often the master speaks.
+        batch_statements: how many statements to apply in one transaction, about.
+    """
+
+    def __init__(
+        self, database: Database, master: Callable[[], Master], *, state_dir: Path, heartbeat_s: float, batch_statements: int
+    ) -> None:
+        self._database = database
+        self._master = master
+        self._state_dir = state_dir
+        self._run = secrets.token_hex(16)
+        self._turn = asyncio.Lock()  # one at a time moves this zone's position
+        self._failures: deque[float] = deque()
+        self._attempts = 0
+        self._state: State = "connecting"
+        self._last_error = ""
+        self._intake = Intake(
+            database, self._turn, self._run, heartbeat_s=heartbeat_s, batch_statements=batch_statements, on_ok=self._going
+        )
+
+    def silence_s(self) -> float | None:
+        """Seconds since the master's last sign of life, None if there was none since this process started."""
+        heard = self._intake.heard_at
+        return None if heard is None else clock.monotonic_s() - heard
+
+    def status(self) -> Status:
+        """How it goes now."""
+        intake, position = self._intake, self._database.state().position
+        master = intake.master_head
+        lacking = None if master is None else max(0, master.index - position)
+        return Status(
+            self._state,
+            self._last_error,
+            intake.connected,
+            self.silence_s(),
+            master,
+            lacking,
+            0.0 if lacking == 0 else intake.lag_s(),
+            intake.zones,
+        )
+
+    async def follow(self) -> None:
+        """Follow the master until cancelled. Nothing that the master, the network or the disk does ends it."""
+        while True:
+            wait_s = await self._attempt()
+            if wait_s:
+                await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - keeps zones from coming all at once
+
+    async def resync(self) -> Head:
+        """Take over a fresh snapshot of the master, because an operator asked for it.
+
+        Raises:
+            LinkError, SnapshotError, CloudError: why it could not be done; this zone is as it was.
+        """
+        self._failures.clear()
+        return await self._load_snapshot(self._master(), at_least=0)
+
+    # One attempt ------------------------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> float:
+        """Follow until something ends it.
+
+        Returns:
+            Seconds to wait before the next attempt.
+        """
+        try:
+            master = self._master()
+        except UnavailableError as error:
+            return self._again("connecting", error.text, LONGEST_WAIT_S)
+        try:
+            try:
+                await self._intake.run(master.link, master.key, master.federation_id, master.epoch)
+            except Declined as declined:
+                return await self._declined(master, declined)
+            except (Different, Unfit) as difference:
+                return await self._heal(master, difference)
+        except Overtaken:
+            return 0.0
+        except Refused as refused:
+            return self._refused(refused)
+        except LinkError as error:
+            return self._again("connecting", str(error), LONGEST_WAIT_S)
+        except SnapshotError as error:
+            return self._again("stuck", str(error), LONGEST_STUCK_S)
+        except CloudError as error:
+            return self._again("stuck", error.text, LONGEST_STUCK_S)
+        except OSError as error:
+            return self._again("stuck", f"{error.filename or self._state_dir}: {error.strerror or error}", LONGEST_STUCK_S)
+        except Exception as error:  # a fault of ours must not end the copying for good
+            log.exception("following failed")
+            return self._again("stuck", f"{type(error).__name__}: {error}", LONGEST_STUCK_S)
+        return 0.0
+
+    async def _declined(self, master: Master, declined: Declined) -> float:
+        """The master does not stream to us: do what its reason asks for."""
+        match declined.reason:
+            case "needs snapshot":
+                self._enter("needs snapshot", declined.error)
+                await self._load_snapshot(master, at_least=self._database.state().position)
+                return 0.0
+            case "forked":
+                self._enter("forked", declined.error)
+                await self._leave_fork(master)
+                return 0.0
+            case "ahead":
+                located = await forks.find_ancestor(master.link, self._database, self._proof())
+                return self._again("ahead", located.halted or f"{declined.error}. The master may come back to it; reads go on.", 30.0)
+            case "revoked" | "cloned":
+                return self._again("revoked" if declined.reason == "revoked" else "stuck", declined.error, LONGEST_STUCK_S)
+            case _:
+                return self._again("connecting", declined.error, LONGEST_WAIT_S)
+
+    async def _leave_fork(self, master: Master) -> None:
+        """Keep what only we hold in a file, then take over the master's history."""
+        located = await forks.find_ancestor(master.link, self._database, self._proof())
+        kept = await forks.set_aside(self._database, self._state_dir / "forked", max(0, located.index))
+        log.error("this zone's history is not the master's", common_index=located.index, own_statements=str(kept) if kept else "none")
+        await self._load_snapshot(master, at_least=0)
+        self._last_error = f"This zone had left the master's history after index {located.index}." + (f" Its own: {kept}." if kept else "")
+
+    async def _heal(self, master: Master, difference: Exception) -> float:
+        """Our rows are not the master's: say so, and take over a snapshot; if that does not help for long, back off."""
+        now = clock.monotonic_s()
+        while self._failures and self._failures[0] < now - FAILURES_WITHIN_S:
+            self._failures.popleft()
+        self._failures.append(now)
+        count = len(self._failures)
+        position = self._database.state().head.position
+        log.error("this zone differs from the master", cause=str(difference), position=str(position), times=count)
+        if count > FAILURES_HEALED:
+            self._enter("stuck", f"{difference} ({count} times; a snapshot did not help for long)")
+            await asyncio.sleep(min(LONGEST_STUCK_S, LONGEST_WAIT_S * 2.0 ** (count - FAILURES_HEALED)))
+        await self._load_snapshot(master, at_least=position.index)
+        self._last_error = f"{difference}; healed by a snapshot."
+        return 0.0
+
+    async def _load_snapshot(self, master: Master, *, at_least: int) -> Head:
+        async with self._turn:
+            return await load(
+                master.link,
+                self._database,
+                self._state_dir / "snapshots" / "loading",
+                master_key=master.key,
+                at_least=at_least,
+                also=proof.drop,
+            )
+
+    def _proof(self) -> SignedFrame:
+        with self._database.read() as tx:
+            return proof.load(tx)
+
+    def _refused(self, refused: Refused) -> float:
+        if refused.reason in ("revoked", "left"):
+            return self._again("revoked", refused.text, LONGEST_STUCK_S)
+        if refused.reason in ("cloned", "unknown zone"):
+            return self._again("stuck", refused.text, LONGEST_STUCK_S)
+        return self._again("connecting", refused.text, LONGEST_WAIT_S)
+
+    def _again(self, state: State, error: str, longest_s: float) -> float:
+        """Note why an attempt ended; twice as long a wait each time, up to a bound."""
+        self._enter(state, error)
+        self._attempts += 1
+        return float(min(longest_s, FIRST_WAIT_S * 2.0 ** min(self._attempts - 1, 16)))
+
+    def _enter(self, state: State, error: str) -> None:
+        if (state, error) != (self._state, self._last_error):
+            log.warning("not following the master", state=state, error=error)
+        self._state, self._last_error = state, error
+
+    def _going(self) -> None:
+        """The master streams to us and what it sends fits."""
+        self._attempts = 0
+        if self._state != "ok":
+            log.info("following the master", position=str(self._database.state().head.position))
+            self._state = "ok"

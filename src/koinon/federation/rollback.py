@@ -1,0 +1,155 @@
+"""Whose history is whose: find where a forked zone left ours; stop shared writes when our own signature proves that we have lost some.
+
+A zone that is ahead of its master, in the master's own reign, holds what the master once acknowledged. The zone's word is not enough to
+stop the federation, but the zone keeps the newest frame that the master signed; a frame over a head that the master's log does not know
+proves that the master's database was set back.
+Path:     POST /federation/v1/locate -> locate() -> halted -> dispatch refuses shared writes until an operator accepts the loss or restores
+Holds:    no write is stopped without a signature of our own; a halt outlives a restart.
+Not here: what the slave does next (applier.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from koinon.database.database import Database
+from koinon.database.statement_log import head_at
+from koinon.database.transactions import ReadTx, ZoneTx
+from koinon.federation.replies import Reply, refuse, say
+from koinon.statements.commits import Head, Position
+from koinon.wire.frames import FrameError, Heartbeat, Reader
+from koinon.wire.messages import MAX_POINTS, Locate, Located, MessageError, SignedFrame, decode
+
+log = structlog.get_logger(__name__)
+
+_HALT: Final = "rollback"
+_ACCEPTED: Final = "rollback accepted"
+
+
+class Loss(msgspec.Struct, frozen=True, array_like=True):
+    """A head that we signed and do not have, and who showed it."""
+
+    head: Head
+    zone_id: int
+    our_index: int
+
+    def text(self) -> str:
+        return (
+            f"This master's database was set back: zone {self.zone_id} shows our signature over index {self.head.position.index}, "
+            f"and our log ended at {self.our_index}. Shared writes are stopped, so that nothing is made twice. Restore the database, "
+            f"or accept the loss; the zone then keeps its surplus in a file and takes over ours."
+        )
+
+
+def signed_head(proof: SignedFrame, key: Ed25519PrivateKey, federation_id: str) -> Head | None:
+    """The head that a frame vouches for, if this key signed it for this federation; None else."""
+    public = key.public_key()
+    try:
+        frames = list(Reader(public.verify).feed(len(proof.payload).to_bytes(4) + proof.signature + proof.payload))
+    except (FrameError, OverflowError):
+        return None
+    if len(frames) != 1:
+        return None
+    body = frames[0][0]
+    if body.federation_id != federation_id:
+        return None
+    if isinstance(body, Heartbeat):
+        return Head(Position(body.epoch, body.head_index), body.head_chain)
+    return Head(Position(body.epoch, body.commits[-1].last_idx), body.chain)
+
+
+class RollbackGuard:
+    """Watches whether this master still has all that it signed.
+
+    Args:
+        database: the master's.
+        key: the zone's private key.
+    """
+
+    def __init__(self, database: Database, key: Callable[[], Ed25519PrivateKey]) -> None:
+        self._database = database
+        self._key = key
+        with database.read() as tx:
+            self._loss = _recall(tx, _HALT)
+            self._accepted = _recall(tx, _ACCEPTED)
+
+    @property
+    def halted(self) -> str | None:
+        """Why shared writes are refused, None if they are not."""
+        return None if self._loss is None else self._loss.text()
+
+    async def locate(self, zone_id: int, body: bytes) -> Reply:
+        """Say which of a zone's points are ours, and take note of what its proof shows (POST /federation/v1/locate).
+
+        Raises:
+            MessageError: the body is no such request.
+        """
+        asked = decode(Locate, body)
+        if len(asked.points) > MAX_POINTS:
+            raise MessageError(f"{len(asked.points)} points; {MAX_POINTS} are allowed")
+        if self._database.state().role != "master":
+            return refuse("not master", "this zone is not the master")
+        if asked.proof.payload:
+            await self._examine(zone_id, asked.proof)
+        with self._database.read() as tx:
+            known = [point.index for point in asked.points if self.is_ours(tx, point.index, point.chain)]
+        return say(Located(max(known, default=-1), self.halted or ""))
+
+    @staticmethod
+    def is_ours(tx: ReadTx, index: int, chain: bytes) -> bool:
+        """Whether our log had this chain at this index."""
+        if index == 0:
+            return not any(chain)
+        head = tx.state.head if index == tx.state.position else head_at(tx, index)
+        return head is not None and head.chain == chain
+
+    def knows_surplus(self, index: int) -> bool:
+        """Whether what a zone holds beyond our log, up to an index, is a loss that the operator has accepted."""
+        return self._accepted is not None and index <= self._accepted.head.position.index
+
+    async def accept_loss(self) -> None:
+        """Go on without what was lost: zones that are ahead are told that they have forked."""
+        loss = self._loss
+        if loss is None:
+            return
+
+        def write(tx: ZoneTx) -> None:
+            _keep(tx, _ACCEPTED, loss)
+            tx.execute("DELETE FROM federation_setting WHERE name = ?", (_HALT,))
+
+        await self._database.write_zone("accept rollback", write)
+        self._loss, self._accepted = None, loss
+        log.warning("loss accepted, shared writes go on", lost_through=loss.head.position.index, our_index=loss.our_index)
+
+    async def _examine(self, zone_id: int, proof: SignedFrame) -> None:
+        state = self._database.state()
+        head = signed_head(proof, self._key(), state.federation_id)
+        if head is None or head.position.epoch != state.epoch:
+            return
+        with self._database.read() as tx:
+            state = tx.state
+            if head.position.index <= state.position and head_at(tx, head.position.index) is None:
+                return  # too old to tell: the log there is purged
+            if self.is_ours(tx, head.position.index, head.chain) or self.knows_surplus(head.position.index):
+                return
+        if self._loss is not None and self._loss.head.position.index >= head.position.index:
+            return
+        loss = Loss(head, zone_id, state.position)
+        await self._database.write_zone("note rollback", lambda tx: _keep(tx, _HALT, loss))
+        self._loss = loss
+        log.error("own database was set back, shared writes stopped", zone=zone_id, signed_index=head.position.index, index=state.position)
+
+
+def _recall(tx: ReadTx, name: str) -> Loss | None:
+    found = tx.fetch("SELECT value FROM federation_setting WHERE name = ?", (name,))
+    return msgspec.msgpack.decode(found[0][0], type=Loss) if found else None
+
+
+def _keep(tx: ZoneTx, name: str, loss: Loss) -> None:
+    tx.execute("DELETE FROM federation_setting WHERE name = ?", (name,))
+    tx.execute("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (name, msgspec.msgpack.encode(loss)))

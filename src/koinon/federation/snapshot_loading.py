@@ -1,0 +1,377 @@
+"""A zone's side of snapshots: load the file, lay its rows aside, then change the shared tables to them in one transaction.
+
+Path:     applier.py, joining.py -> load() -> download (resumed after any interruption) -> snapshot_row -> differences -> ApplyTx
+Holds:    nothing shared changes before the whole snapshot is here, its hash and signature fit and ``check`` agrees; then rows, counters,
+          digests, outcomes and position change together. It can be killed at any point and begun again.
+Not here: how the master makes it (snapshot.py); when a zone needs one (applier.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from koinon.database.database import Database
+from koinon.database.row_changes import Different
+from koinon.database.statement_log import replace_log
+from koinon.database.transactions import ApplyTx, ReadTx, ZoneTx
+from koinon.federation import reign
+from koinon.federation.link import Interrupted, Link, Refused, error_text
+from koinon.federation.reign import ReignError, ReignRecord
+from koinon.federation.snapshot import SIGNING_CONTEXT, is_snapshot_id
+from koinon.federation.snapshot_file import Counter, Header, Item, Reign, Row, SnapshotError, read_items
+from koinon.federation.trust import read_raw_key
+from koinon.objects import xml
+from koinon.statements import digest
+from koinon.statements.commits import Head
+from koinon.statements.schema import (
+    COUNTERS,
+    POOL_TABLES,
+    SHARED_TABLES,
+    AclRow,
+    Delete,
+    Insert,
+    PoolRow,
+    RowChange,
+    SetCounter,
+    Update,
+    Value,
+)
+from koinon.wire.messages import Manifest, MessageError, SignedManifest, SnapshotRequest, decode, encode
+
+log = structlog.get_logger(__name__)
+
+PATH: Final = "/federation/v1/snapshot"
+#: The master dumps before it answers.
+OFFER_TIMEOUT_S: Final = 120.0
+SILENCE_S: Final = 20.0
+_CHUNK: Final = 2**18
+_STAGED_AT_ONCE: Final = 500
+_MAX_MANIFEST: Final = 2**16
+
+Rows = Mapping[str, Sequence[PoolRow | AclRow]]
+
+
+class Refusal(SnapshotError):
+    """``check`` did not agree; nothing was changed.
+
+    Attributes:
+        found: its lines.
+    """
+
+    def __init__(self, found: Sequence[str]) -> None:
+        super().__init__("; ".join(found))
+        self.found = list(found)
+
+
+class _Extras(msgspec.Struct):
+    """What a snapshot holds besides rows."""
+
+    counters: dict[str, int] = {}
+    reigns: list[bytes] = []
+    headers: list[Header] = []
+
+
+async def load(
+    link: Link,
+    database: Database,
+    directory: Path,
+    *,
+    master_key: Ed25519PublicKey | None,
+    at_least: int = 0,
+    check: Callable[[Rows], Sequence[str]] | None = None,
+    also: Callable[[ApplyTx], None] | None = None,
+) -> Head:
+    """Make the shared tables those of the master's snapshot.
+
+    Args:
+        link: to the master.
+        database: this zone's.
+        directory: where the file is kept until it is applied.
+        master_key: who must have signed the manifest. None for a zone that joins, which knows no keys yet: TLS under the CA that its
+            invitation names proves the master, and the signature must fit the master's record in the snapshot itself.
+        at_least: do not go back behind this index.
+        check: is given all rows by table before anything shared changes; lines in its answer refuse the snapshot.
+        also: what else must change in the same transaction, directly after the old position was claimed.
+
+    Returns:
+        The head that this zone holds now.
+
+    Raises:
+        SnapshotError: the snapshot is damaged, not from our master, of another federation, or refused by ``check`` (Refusal).
+        LinkError: the master can't be reached or the transfer broke; call again to go on from there.
+        Overtaken: this zone moved meanwhile; call again.
+        CloudError: the database refused.
+    """
+    manifest, signed, path = await _fetch(link, directory, master_key, at_least)
+    extras = await _stage(database, path, manifest)
+    if master_key is None:
+        await database.read_in_thread(lambda tx: _require_own_key(tx, signed, manifest))
+    if check is not None:
+        found = check(await database.read_in_thread(_staged_rows))
+        if found:
+            raise Refusal(found)
+    old, changes = await database.read_in_thread(lambda tx: (tx.state.head, _differences(tx)))
+    await database.apply("snapshot", lambda tx: _apply(tx, old, manifest, changes, extras, also))
+    await asyncio.to_thread(_remove, directory)
+    log.info("snapshot applied", snapshot=manifest.snapshot_id, index=manifest.head.position.index, changes=len(changes))
+    return manifest.head
+
+
+# The file -------------------------------------------------------------------------------------------------------------
+
+
+async def _fetch(link: Link, directory: Path, master_key: Ed25519PublicKey | None, at_least: int) -> tuple[Manifest, SignedManifest, Path]:
+    request = SnapshotRequest(at_least, _begun(directory))
+    answer = await link.request("POST", PATH, encode(request), timeout_s=OFFER_TIMEOUT_S, max_answer=_MAX_MANIFEST)
+    try:
+        signed = decode(SignedManifest, answer.expect())
+        if master_key is not None:
+            master_key.verify(signed.signature, SIGNING_CONTEXT + signed.payload)
+        manifest = decode(Manifest, signed.payload)
+    except InvalidSignature as error:
+        raise SnapshotError("the snapshot's manifest is not signed by our master") from error
+    except MessageError as error:
+        raise SnapshotError(str(error)) from error
+    if not is_snapshot_id(manifest.snapshot_id) or manifest.zone_id != link.zone_id or manifest.head.position.index < at_least:
+        raise SnapshotError("the snapshot's manifest is not what was asked for")
+    _remove(directory, but=manifest.snapshot_id)
+    path = directory / f"{manifest.snapshot_id}.part"
+    await _download(link, manifest, path)
+    return manifest, signed, path
+
+
+async def _download(link: Link, manifest: Manifest, path: Path) -> None:
+    have = _size_of(path)
+    if have > manifest.size:
+        _remove(path.parent)
+        have = 0
+    if have < manifest.size:
+        query = f"{PATH}/{manifest.snapshot_id}?offset={have}"
+        async with link.stream(query, silence_s=SILENCE_S) as response:
+            if response.status != 200:
+                raise Refused(response.status, error_text(response.status, await response.content.read(_CHUNK)))
+            await _append(response, path, manifest.size - have)
+    have = _size_of(path)
+    if have < manifest.size:
+        raise Interrupted(f"the snapshot broke off after {have} of {manifest.size} bytes")
+    if await asyncio.to_thread(_hash, path) != manifest.blake2b:
+        _remove(path.parent)
+        raise SnapshotError("the snapshot's bytes are not those that the master signed")
+
+
+async def _append(response: aiohttp.ClientResponse, path: Path, room: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        async for part in response.content.iter_chunked(_CHUNK):
+            room -= len(part)
+            if room < 0:
+                raise SnapshotError("the master sends more than it announced")
+            await asyncio.to_thread(file.write, part)
+
+
+def _begun(directory: Path) -> str:
+    """Name of the snapshot of which a part is here, empty if there is none."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return next((file.stem for file in directory.glob("*.part") if is_snapshot_id(file.stem)), "")
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _hash(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest()
+
+
+def _remove(directory: Path, *, but: str = "") -> None:
+    for file in directory.glob("*.part"):
+        if file.stem != but:
+            file.unlink(missing_ok=True)
+
+
+# The rows laid aside --------------------------------------------------------------------------------------------------
+
+
+async def _stage(database: Database, path: Path, manifest: Manifest) -> _Extras:
+    """Lay the file's rows aside and make sure that they are those of the manifest's digests."""
+    extras = _Extras({}, [], [])
+    sums = dict.fromkeys((*SHARED_TABLES, COUNTERS), digest.EMPTY)
+    await database.write_zone("clear snapshot", lambda tx: tx.execute("DELETE FROM snapshot_row"))
+    with path.open("rb") as file:
+        blocks = read_items(file)
+        while (items := await asyncio.to_thread(next, blocks, None)) is not None:
+            rows = [(item, digest.row_hash(item.table, item.values)) for item in items if isinstance(item, Row)]
+            for item, row_hash in rows:
+                sums[item.table] = digest.add(sums[item.table], row_hash)
+            _gather(items, extras)
+            for part in _parts(rows):
+                await database.write_zone("stage snapshot", partial(_lay_aside, rows=part))
+    for table, last_oid in extras.counters.items():
+        sums[COUNTERS] = digest.add(sums[COUNTERS], digest.counter_hash(table, last_oid))
+    for table, total in sums.items():
+        if manifest.digests.get(table) != digest.to_bytes(total):
+            raise SnapshotError(f"the snapshot's rows of {table} are not those of its digest")
+    return extras
+
+
+def _gather(items: Iterable[Item], extras: _Extras) -> None:
+    for item in items:
+        if isinstance(item, Counter):
+            extras.counters[item.table] = item.last_oid
+        elif isinstance(item, Reign):
+            extras.reigns.append(item.record)
+        elif isinstance(item, Header):
+            extras.headers.append(item)
+
+
+def _parts(rows: Sequence[tuple[Row, bytes]]) -> Iterator[list[tuple[Row, bytes]]]:
+    source = iter(rows)
+    while part := list(islice(source, _STAGED_AT_ONCE)):
+        yield part
+
+
+def _lay_aside(tx: ZoneTx, rows: Iterable[tuple[Row, bytes]]) -> None:
+    tx.executemany(
+        "INSERT INTO snapshot_row (tablename, oid, row, row_hash) VALUES (?, ?, ?, ?)",
+        [(row.table, row.oid, msgspec.msgpack.encode(row.values), row_hash) for row, row_hash in rows],
+    )
+
+
+def _staged(tx: ReadTx, table: str) -> Iterator[tuple[Value, ...]]:
+    for (raw,) in tx.stream("SELECT row FROM snapshot_row WHERE tablename = ? ORDER BY oid", (table,)):
+        yield msgspec.msgpack.decode(raw, type=tuple[Value, ...])
+
+
+def _staged_rows(tx: ReadTx) -> Rows:
+    pools = {table: [msgspec.convert(values, PoolRow) for values in _staged(tx, table)] for table in POOL_TABLES}
+    return {**pools, "acl": [msgspec.convert(values, AclRow) for values in _staged(tx, "acl")]}
+
+
+def _require_own_key(tx: ReadTx, signed: SignedManifest, manifest: Manifest) -> None:
+    found = tx.fetch("SELECT row FROM snapshot_row WHERE tablename = 'zone_pool' AND oid = ?", (manifest.zone_id,))
+    key = _zone_key(msgspec.msgpack.decode(found[0][0], type=PoolRow).body) if found else None
+    try:
+        if key is not None:
+            key.verify(signed.signature, SIGNING_CONTEXT + signed.payload)
+            return
+    except InvalidSignature:
+        pass
+    raise SnapshotError("the snapshot is not signed with the key of the zone that sent it")
+
+
+def _zone_key(body: str) -> Ed25519PublicKey | None:
+    try:
+        template = xml.parse(body).find("TEMPLATE")
+        return None if template is None else read_raw_key(base64.b64decode(xml.text_of(template, "PUBLIC_KEY"), validate=True))
+    except ValueError:
+        return None
+
+
+# The change -----------------------------------------------------------------------------------------------------------
+
+
+def _differences(tx: ReadTx) -> list[RowChange]:
+    """What turns our rows into those laid aside. Our row hashes are not believed: someone may have edited rows by hand."""
+    deletes: list[RowChange] = []
+    updates: list[RowChange] = []
+    inserts: list[RowChange] = []
+    for table, shape in SHARED_TABLES.items():
+        ours = {
+            row[0]: (bytes(row[-1]), row[1:-1])
+            for row in tx.stream(f"SELECT {', '.join(shape.names)}, row_hash FROM {table}")  # noqa: S608 - our own names
+        }
+        # What must be unique: two rows may have swapped it, so rows that change it go before any comes.
+        unique = slice(0, 1) if table in POOL_TABLES else slice(0, 4)
+        for values in _staged(tx, table):
+            oid, rest = int(values[0]), values[1:]
+            row_hash, mine = ours.pop(oid, (b"", None))
+            if mine is None:
+                inserts.append(Insert(table, values))
+            elif mine[unique] != rest[unique]:
+                deletes.append(Delete(table, oid))
+                inserts.append(Insert(table, values))
+            elif mine != rest or row_hash != digest.row_hash(table, values):
+                updates.append(Update(table, oid, shape.names[1:], rest))
+        deletes += [Delete(table, oid) for oid in ours]
+    return [*deletes, *updates, *inserts]
+
+
+def _apply(
+    tx: ApplyTx,
+    old: Head,
+    manifest: Manifest,
+    changes: Sequence[RowChange],
+    extras: _Extras,
+    also: Callable[[ApplyTx], None] | None,
+) -> None:
+    tx.claim(old)
+    if also is not None:
+        also(tx)
+    if tx.state.federation_id != manifest.federation_id:
+        raise SnapshotError(f"the snapshot is of federation {manifest.federation_id}, ours is {tx.state.federation_id}")
+    _take_reigns(tx, extras.reigns)
+    surplus = [(table,) for table in SHARED_TABLES if table not in extras.counters]
+    tx.executemany("DELETE FROM pool_control WHERE tablename = ?", surplus)
+    _sum_digests(tx)
+    for change in changes:
+        tx.change(change)
+    for table, last_oid in extras.counters.items():
+        tx.change(SetCounter(table, last_oid))
+    now = tx.digests()
+    for table, expected in manifest.digests.items():
+        if now.get(table) != expected:
+            raise Different(f"with the snapshot applied, the digest of {table} is not the master's")
+    replace_log(tx, [])
+    tx.executemany(
+        "INSERT INTO federation_commit (commit_id, first_idx, last_idx, epoch, origin_zone, request_id, request_hash, outcome, digests, "
+        "chain, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        map(msgspec.structs.astuple, extras.headers),
+    )
+    tx.execute("DELETE FROM snapshot_row")
+    tx.set_head(manifest.head)
+
+
+def _sum_digests(tx: ApplyTx) -> None:
+    """Make the stored digests those of the rows that are there: after a hand edit they are not, and changes are counted from them."""
+    for table in SHARED_TABLES:
+        total = digest.EMPTY
+        for (row_hash,) in tx.stream(f"SELECT row_hash FROM {table}"):  # noqa: S608 - our own names
+            total = digest.add(total, bytes(row_hash))
+        _set_digest(tx, table, total)
+    total = digest.EMPTY
+    for table, row_hash in tx.fetch("SELECT tablename, row_hash FROM pool_control"):
+        if table in SHARED_TABLES and row_hash is not None:
+            total = digest.add(total, bytes(row_hash))
+    _set_digest(tx, COUNTERS, total)
+
+
+def _set_digest(tx: ApplyTx, table: str, total: int) -> None:
+    tx.execute("UPDATE shared_digest SET digest = ? WHERE tablename = ?", (digest.to_bytes(total), table))
+
+
+def _take_reigns(tx: ApplyTx, records: Iterable[bytes]) -> None:
+    newest = reign.load_newest(tx)
+    try:
+        for record in sorted((ReignRecord.decode(raw) for raw in records), key=lambda record: record.epoch):
+            if newest is not None and record.epoch <= newest.epoch:
+                continue
+            reign.verify(record, newest)
+            reign.store(tx, record)
+            newest = record
+    except ReignError as error:
+        raise SnapshotError(f"the snapshot holds a reign that is not to be believed: {error}") from error
