@@ -8,7 +8,7 @@ import pytest
 
 from koinon.database.transactions import SharedTx
 from koinon.errors import ActionError, AuthorizationError, BadArgumentError, CloudError, InternalError, NotFoundError, TakenError
-from koinon.identity import groups, login_tokens, users
+from koinon.identity import groups, login_tokens, passwords, users
 from koinon.policy.caller import Caller
 from tests.identity.site import ADMIN, Site
 
@@ -111,6 +111,20 @@ def test_only_administrators_change_passwords_that_the_driver_keeps(site: Site) 
     caller = site.caller(uid)
     assert refusal(ActionError, site, lambda tx: users.driver_of(tx, caller, uid)) == "Password for driver x509 cannot be changed."
     assert site.read(lambda tx: users.driver_of(tx, ADMIN, uid)) == "x509"
+
+
+def test_a_password_becomes_a_verifier_for_core_only(site: Site) -> None:
+    hasher = passwords.Hasher()
+    try:
+        stored = site.run(users.new_verifier(hasher, "pw", "", "scrypt"))
+        assert passwords.verify("pw", stored)
+        assert site.run(users.new_verifier(hasher, "a/dn", "x509", "scrypt")) == "a/dn"
+        with pytest.raises(ActionError, match=r"^Invalid password, it cannot be empty$"):
+            site.run(users.new_verifier(hasher, "", "core", "scrypt"))
+        with pytest.raises(InternalError, match=r"^Invalid password, it cannot be empty\.$"):
+            site.run(users.new_verifier(hasher, "", "core", "scrypt", creating=True))
+    finally:
+        hasher.close()
 
 
 def test_a_driver_change_without_password_keeps_the_old_one(site: Site) -> None:

@@ -51,14 +51,23 @@ def driver_of(tx: ReadTx, caller: Caller, oid: int) -> str:
     return _for_password(tx, caller, oid).driver
 
 
-async def new_verifier(hasher: passwords.Hasher, secret: str, driver: str, scheme: passwords.Scheme) -> str:
+async def new_verifier(hasher: passwords.Hasher, secret: str, driver: str, scheme: passwords.Scheme, *, creating: bool = False) -> str:
     """What to store for a password: a hash for ``core``, the text itself for drivers that check it elsewhere.
 
+    Args:
+        hasher: does the work.
+        secret: the password.
+        driver: empty for ``core``.
+        scheme: how this zone stores passwords.
+        creating: it is for a new user, whose refusal has another code.
+
     Raises:
-        ActionError: it can't be a password.
+        ActionError, InternalError: it can't be a password.
         UnavailableError: too many hashes wait.
     """
     wrong = passwords.problem(secret, driver or auth_drivers.CORE)
+    if wrong and creating:
+        raise InternalError(f"{wrong}.")
     if wrong:
         raise ActionError(wrong)
     return await hasher.make(secret, scheme) if driver in ("", auth_drivers.CORE) else secret
