@@ -122,7 +122,7 @@ class Client:
                 raise http.client.HTTPException(f"the answer is larger than {MAX_REPLY_BYTES >> 20} MiB")
             if time.monotonic() > deadline:
                 raise TimeoutError
-        if response.length:
+        if response.length or (not pieces and response.length is None):  # cut in the body, or so early that the length itself is missing
             raise http.client.IncompleteRead(b"", response.length)
         response.close()  # read1() doesn't, and the connection waits for it before the next call
         return b"".join(pieces)
