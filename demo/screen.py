@@ -52,7 +52,7 @@ class Screen:
         """A small table, columns as wide as they must be."""
         texts = [[str(cell) for cell in row] for row in rows]
         widths = [max(len(line[column]) for line in [list(head), *texts]) for column in range(len(head))]
-        self.say("   " + self.paint("  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)), "dim"))
+        self.say("   " + self.paint("  ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)), "dim").rstrip())
         for row in texts:
             self.say("   " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 

@@ -90,10 +90,8 @@ class Story:
         self._screen.command(self.zones.master.name, f'oneacl create "{rule}"')
         self.zones.master.command("oneacl", "create", rule, session=self.zones.secret)
         self.zones.settled()
-        rows = []
         for zone in self.zones.zones:
             names = sorted(user.NAME for user in zone.client(_USER, _PASSWORD).userpool.info().USER)
-            rows.append((zone.name, f"oneuser list as {_USER}", ", ".join(names)))
             everybody = {"oneadmin", "serveradmin", _USER} <= set(names)
             if zone is there:
                 self._screen.check(f"{zone.name}: {_USER} sees everybody", everybody, ", ".join(names))

@@ -136,7 +136,8 @@ class Zone:
         """Start the process and return at once."""
         assert not self.running, f"{self.name} runs already"
         alive.add(self)
-        self.process = processes.start([processes.program("koinon"), "server", "--config", self.config], log=self.log)
+        command: list[str | Path] = [processes.program("koinon"), "server", "--config", self.config]
+        self.process = processes.start(command, log=self.log, environment={"KOINON_DEBUG": "1"})  # a defect shows its place
 
     def await_answer(self) -> None:
         """Wait until the zone answers clients and its administrator."""
