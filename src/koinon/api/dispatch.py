@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -21,6 +21,7 @@ from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ReadTx
 from koinon.database.writer import Request, Written
 from koinon.errors import ActionError, CloudError, InternalError
+from koinon.federation.forwarding import Forwarding
 from koinon.identity.login import Login
 from koinon.policy.caller import Caller
 from koinon.statements.commits import Position
@@ -42,20 +43,6 @@ class Answer(NamedTuple):
 
     body: bytes
     position: Position | None = None
-
-
-class Redirected(NamedTuple):
-    """What the master answered to a redirected call, and whether our copy holds it."""
-
-    value: int | str | bool
-    position: Position
-    readable: bool
-
-
-class Forwarding(Protocol):
-    """Sends a caller's shared write to the master (federation/forwarding.py)."""
-
-    async def redirect(self, method: str, body: bytes) -> Redirected: ...
 
 
 class Dispatcher:

@@ -17,7 +17,7 @@ def bind(bindings: Bindings, services: Services) -> None:
     scheme = services.settings.login.password_hash
 
     async def hash_new(_caller: Caller, name: str, password: str, driver: str, group_ids: list[int]) -> tuple[Any, ...]:
-        verifier = await users.new_verifier(services.hasher, password, driver, scheme)
+        verifier = await users.new_verifier(services.hasher, password, driver, scheme, creating=True)
         return name, verifier, driver, group_ids, secrets.token_hex(32)
 
     def create(tx: SharedTx, caller: Caller, name: str, verifier: str, driver: str, group_ids: list[int], token_password: str) -> int:

@@ -1,0 +1,1 @@
+"""One zone's process: builds every object, listens, stops cleanly."""

@@ -6,15 +6,13 @@ Source: OpenNebula include/NebulaUtil.h; XML 1.0 section 2.2 (Char).
 
 from __future__ import annotations
 
-import re
-
 from lxml import etree
 
 from koinon.errors import BadArgumentError
+from koinon.objects.characters import forbidden_in
 
 Element = etree._Element  # the name lxml gives the type of its nodes
 
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MAX_DEPTH = 64
 
 
@@ -24,15 +22,15 @@ def require_text(value: str, what: str) -> str:
     Raises:
         BadArgumentError: it can't; the text names ``what`` and the character.
     """
-    found = _FORBIDDEN.search(value)
+    found = forbidden_in(value)
     if found is not None:
-        raise BadArgumentError(f"{what} holds the character U+{ord(found[0]):04X}, which XML does not allow. Remove it.")
+        raise BadArgumentError(f"{what} holds the character {found}, which XML does not allow. Remove it.")
     return value
 
 
 def is_text(value: str) -> bool:
     """Whether XML 1.0 can hold ``value``."""
-    return _FORBIDDEN.search(value) is None
+    return forbidden_in(value) is None
 
 
 def cdata(value: str) -> str:

@@ -8,7 +8,7 @@ Not here: whether a value makes sense (the call says that, with an error and not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -86,11 +86,11 @@ def bind(params: Sequence[Value], spec: Sequence[Param]) -> list[Value]:
                 raise Fault(WRONG_PARAMETERS, f"Parameter {position} ({param.name}) is missing: {param.type} expected.")
             bound.append(list(default) if isinstance(default, tuple) else default)
             continue
-        value = params[position]
+        value: Any = params[position]
         # The exact class, since bool and I8 are ints to Python and are not to OpenNebula.
         if type(value) is not _CLASS_OF[param.type]:
             raise _wrong(position, param, _TYPE_OF[type(value)])
-        if param.type == "array<int>" and any(type(item) is not int for item in value):
+        if isinstance(value, list) and any(type(item) is not int for item in value):
             raise _wrong(position, param, "an array with other values")
         bound.append(value)
     return bound

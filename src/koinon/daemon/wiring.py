@@ -1,0 +1,104 @@
+"""Builds every object of a zone's process by hand, once, and says in which order they start and stop.
+
+Path:     server.py -> Zone.start() -> ... -> Zone.stop()
+Holds:    what listens starts last and stops first. A zone that founds, joins or leaves a federation changes its services while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from koinon.api import acl, groups, system, users, zones
+from koinon.api.bindings import Bindings, Services
+from koinon.api.dispatch import Dispatcher
+from koinon.api.http import XmlRpcApp
+from koinon.daemon.admin import AdminListener
+from koinon.daemon.bootstrap import bootstrap
+from koinon.daemon.federated import Federated
+from koinon.daemon.listeners import HttpListener
+from koinon.database.database import Database
+from koinon.identity import membership
+from koinon.identity.login import Login
+from koinon.identity.passwords import Hasher
+from koinon.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class Zone:
+    """One zone's process.
+
+    Args:
+        settings: complete, from ``settings.load``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stopping: list[Callable[[], Awaitable[None]]] = []
+
+    async def start(self) -> None:
+        """Open, fill if new, serve.
+
+        Raises:
+            CloudError: something can't be used; the text says what to do.
+        """
+        settings = self._settings
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = self._database = Database.open(
+            settings.database.path,
+            derivations={"user_pool": membership.derive},
+            reserve_bytes=settings.database.disk_reserve_mib << 20,
+        )
+        database.start()
+        self._stopping.append(database.close)
+        hasher = Hasher()
+        self._stopping.append(_at_once(hasher.close))
+        created = await bootstrap(
+            database,
+            settings.state,
+            hasher,
+            zone_name=settings.zone.name,
+            endpoint=settings.zone.endpoint,
+            scheme=settings.login.password_hash,
+        )
+        if created:
+            log.info("new zone", password_file=str(settings.state / "one_auth"))
+        login = Login(database, hasher, remember_s=int(settings.login.remember_s))
+        federated = Federated(settings, database)
+        dispatcher = Dispatcher(database, login, bind_all(Services(settings, database, hasher)), federated.forwarding, federated.halted)
+        self._stopping.append(federated.stop)
+        await federated.start(dispatcher.answer_forwarded)
+        app = XmlRpcApp(dispatcher, settings.server.max_request_mib << 20)
+        clients = HttpListener("server for clients", settings.server.listen, settings.server.port, app)
+        self._stopping.append(clients.stop)
+        await clients.start()
+        admin = AdminListener(settings.state / "admin.sock", federated.operations())
+        self._stopping.append(admin.stop)
+        await admin.start()
+        state = database.state()
+        log.info("zone serves", zone=state.zone_id, role=state.role, head=str(state.head.position), port=settings.server.port)
+
+    async def stop(self) -> None:
+        """Stop what was started, the last first."""
+        while self._stopping:
+            await self._stopping.pop()()
+
+
+def _at_once(stop: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def stopping() -> None:
+        stop()
+
+    return stopping
+
+
+def bind_all(services: Services) -> Bindings:
+    """Every row of wire/calls with its function."""
+    bindings = Bindings()
+    users.bind(bindings, services)
+    groups.bind(bindings)
+    acl.bind(bindings)
+    zones.bind(bindings)
+    system.bind(bindings, services)
+    return bindings
