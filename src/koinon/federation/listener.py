@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from koinon import clock
 from koinon.database.database import Database
@@ -37,10 +37,12 @@ log = structlog.get_logger(__name__)
 MAX_BODY: Final = 64 * 2**20
 #: Of requests whose sender is unknown.
 MAX_STRANGER_BODY: Final = 4096
+STRANGER_S: Final = 10.0
 PREFIX: Final = "/federation/v1"
 MSGPACK: Final = "application/vnd.msgpack"
 
-Handler = Callable[[Request, bytes, Assertion], Awaitable[Response]]
+#: What answers behind the gate: a response, or any ASGI application (the stream is one).
+Handler = Callable[[Request, bytes, Assertion], Awaitable[ASGIApp]]
 
 
 def error_response(status: int, text: str, *, reason: str = "", headers: dict[str, str] | None = None) -> Response:
@@ -178,13 +180,13 @@ class Asserted:
             await self._gate.refused(refusal)(scope, receive, send)
             return
         response = await self._handler(request, body, assertion)
-        if isinstance(response, StreamingResponse):
-            await self._stream(response, assertion, scope, receive, send)
-        else:
+        if isinstance(response, Response) and not isinstance(response, StreamingResponse):
             # what was asked while the zone was trusted is answered, also when this very request ended the trust (leave)
             await response(scope, receive, send)
+        else:
+            await self._stream(response, assertion, scope, receive, send)
 
-    async def _stream(self, response: Response, assertion: Assertion, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _stream(self, response: ASGIApp, assertion: Assertion, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.ensure_future(response(scope, receive, send))
         with self._gate.under_way(assertion.zone_id, task):
             if not self._gate.still_trusted(assertion):  # it may have gone since the request was let in
@@ -228,7 +230,11 @@ class TrustRoutes:
 
     async def join(self, request: Request) -> Response:
         """Let a zone in that has an invitation; the request is signed with the very key that it brings."""
-        body = await read_body(request, MAX_STRANGER_BODY)
+        try:
+            async with asyncio.timeout(STRANGER_S):
+                body = await read_body(request, MAX_STRANGER_BODY)
+        except TimeoutError:
+            return error_response(408, f"the request took longer than {STRANGER_S:.0f} s to arrive")
         try:
             wanted = msgspec.msgpack.decode(body, type=JoinRequest)
         except (msgspec.MsgspecError, ValueError) as error:

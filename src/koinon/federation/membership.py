@@ -108,7 +108,7 @@ class Membership:
             store: this zone's keys.
             links: to other zones.
             state_dir: where the recovery key file is put.
-            endpoint: this zone's address for people.
+            endpoint: this zone's address for people, put into its record if that names none.
             federation_endpoint: host:port that other zones dial.
             on_certificate: called when another certificate is on disk; must make the listener use it.
         """
@@ -146,7 +146,13 @@ class Membership:
             "TRUST": "ENROLLED",
             "INSTANCE": instance,
         }
-        await self._database.write_shared("federation init: own record", lambda tx: zones.set_attributes(tx, zone_id, attributes))
+
+        def describe(tx: SharedTx) -> None:
+            found = trust.trust_of(tx, zone_id)
+            people = {"ENDPOINT": self.endpoint} if found is not None and found.endpoint in ("", "-") else {}
+            zones.set_attributes(tx, zone_id, attributes | people)
+
+        await self._database.write_shared("federation init: own record", describe)
 
         def begin(tx: ApplyTx) -> None:
             # the record is signed here, where nothing can move the head between reading it and starting the reign there
