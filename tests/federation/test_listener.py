@@ -35,6 +35,7 @@ async def stranger() -> AsyncIterator[aiohttp.ClientSession]:
 
 async def ask(zone: Zone, method: str, path: str, body: bytes = b"", header: str = "") -> tuple[int, str]:
     """Status, and the text of the error; fails if an error is not in our form."""
+    headers = {HEADER: header} if header else {}
     async with (
         stranger() as session,
         session.request(method, f"https://{zone.address}{path}", data=body, headers=headers) as answer,
