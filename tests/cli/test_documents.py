@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from koinon.cli.documents import read, template_text, to_plain
 from koinon.cli.references import parse_many, parse_one
-from koinon.cli.tables import Column, print_table, visible
+from koinon.cli.tables import Column, print_table, state_colour, visible
 from koinon.client.errors import NotAZoneError
 from koinon.objects.template import Template
 
@@ -76,6 +76,15 @@ def test_digits_are_an_id_and_all_else_a_name() -> None:
 def test_columns_line_up_under_wide_and_combining_characters(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([Column[str]("NAME", str), Column[str]("END", lambda _: "|")], ["ab", "日本", "e\u0301"])
     assert capsys.readouterr().out.splitlines() == ["NAME  END", "ab    |", "日本  |", "e\u0301     |"]
+
+
+def test_colours_are_for_terminals_and_end_no_line_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = [Column[str]("STATE", str, colour=state_colour)]
+    print_table(columns, ["yes"])
+    assert capsys.readouterr().out == "STATE\nyes\n"
+    with click.Context(click.Command("any"), color=True):  # as on a terminal
+        print_table(columns, ["disabled", "yes", "odd"])
+    assert capsys.readouterr().out == "STATE\n\x1b[31mdisabled\x1b[0m\n\x1b[32myes\x1b[0m\nodd\n"
 
 
 @given(st.text())

@@ -153,9 +153,10 @@ def test_init_names_the_recovery_key(admin: Admin, koinon: Koinon) -> None:
 
 
 def test_invite_prints_the_token_alone(admin: Admin, koinon: Koinon) -> None:
-    admin.answers["POST /federation/invite"] = (200, {"zone_id": 100, "token": "koinon1.abc", "expires_at": "2026-01-01T00:00:00Z"})
+    admin.answers["POST /federation/invite"] = (200, {"zone_id": 100, "token": "koinon1.abc", "expires_at": 1_795_372_748})
     outcome = koinon("federation", "invite", "branch", "--endpoint", "http://b:2633/RPC2")
     assert outcome.out == "koinon1.abc\n"
+    assert "until 2026-11-22 18:39:08 UTC" in outcome.err
     assert koinon("federation", "invite", "branch").code == 0
     assert [body for _, body in admin.asked] == [{"name": "branch", "endpoint": "http://b:2633/RPC2"}, {"name": "branch", "endpoint": None}]
 

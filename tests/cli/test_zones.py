@@ -59,17 +59,22 @@ def test_list_marks_the_zone_that_answers(koinon: Koinon, zone: StandIn, branch:
 
 def test_status_has_an_honest_row_for_each_zone(koinon: Koinon, zone: StandIn, branch: StandIn, nobody: str) -> None:
     zone.zones[102] = ("odd", 0, "-")
+    zone.position = -1
     branch.users[0].password = "other"
     rows = koinon("zone", "list", "--status", "--list", "id,fedlog,answer").lines
     assert rows[:3] == [
         ["ID", "FEDLOG", "ANSWER"],
-        ["0", "41", "ok"],
+        ["0", "-", "ok"],
         ["100", "-", "refused:", "[one.zone.raftstatus]", "User", "couldn't", "be", "authenticated,", "aborting", "call."],
     ]
     assert rows[3][:3] == ["101", "-", "no:"]
     assert "refused" in " ".join(rows[3])
     assert rows[4] == ["102", "-", "no:", "its", "record", "holds", "no", "valid", "address"]
     assert koinon("zone", "list", "--status", "--json").code == 2
+
+
+def test_status_shows_positions(koinon: Koinon, branch: StandIn) -> None:
+    assert koinon("zone", "list", "--status", "--list", "fedlog,id").lines == [["FEDLOG", "ID"], ["41", "0"], ["40", "100"]]
 
 
 def test_status_does_not_wait_for_ever(koinon: Koinon, zone: StandIn) -> None:

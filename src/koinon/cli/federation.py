@@ -14,7 +14,7 @@ import click
 from koinon import settings
 from koinon.cli.commands import command, complain
 from koinon.cli.listing import JSON, print_json
-from koinon.cli.tables import Column, print_facts, print_table, visible
+from koinon.cli.tables import Column, moment, print_facts, print_table, visible
 from koinon.client.admin import AdminClient, Answer
 from koinon.client.errors import SetupError
 
@@ -54,7 +54,8 @@ def init(config: Path | None) -> None:
 def invite(config: Path | None, name: str, endpoint: str | None) -> None:
     made = admin_client(config).invite(name, endpoint)
     click.echo(made["token"])
-    complain(f"Zone {made['zone_id']} ({name}) is invited until {made['expires_at']}. On its machine run: koinon federation join TOKEN")
+    until = made["expires_at"] if isinstance(made["expires_at"], str) else moment(made["expires_at"])
+    complain(f"Zone {made['zone_id']} ({name}) is invited until {until}. On its machine run: koinon federation join TOKEN")
 
 
 def join(config: Path | None, token: str, replace: bool) -> None:

@@ -10,6 +10,7 @@ import io
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import click
@@ -58,6 +59,8 @@ def print_table(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
     cells = [[visible(column.pick(row)) for column in columns] for row in rows]
     titles = [column.title for column in columns]
     widths = [max(map(_width, [title, *(line[at] for line in cells)])) for at, title in enumerate(titles)]
+    if not columns[-1].right:
+        widths[-1] = 0  # nothing follows: blanks there would only make lines longer
     click.echo(
         "  ".join(_padded(title, width, column.right) for title, width, column in zip(titles, widths, columns, strict=True)).rstrip()
     )
@@ -80,6 +83,14 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
         click.echo(f"{name.ljust(width)} : {value}".rstrip())
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since 1970, for people; the number itself if no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)
 
 
 def _escaped(character: str) -> str:

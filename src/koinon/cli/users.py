@@ -5,7 +5,6 @@ Source: OpenNebula's `oneuser`: the same verbs and the same order of arguments, 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from xml.etree.ElementTree import Element
 
 import click
@@ -16,7 +15,7 @@ from koinon.cli.connection import Connection
 from koinon.cli.documents import number, read, template_text, text, text_of
 from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool, print_rows
 from koinon.cli.passwords import password_from
-from koinon.cli.tables import Column, state_colour
+from koinon.cli.tables import Column, moment, state_colour
 from koinon.cli.templates import edit, read_source
 from koinon.client import contexts
 from koinon.client.errors import SetupError
@@ -164,7 +163,7 @@ def login(connection: Connection, user: str | None, password: str | None, second
     finally:
         asking.close()
     contexts.save_session(f"{name}:{token}", connection.environment)
-    complain(f"Logged in as {name}{_until(seconds)}; the token is kept in {path}.")
+    complain(f"Logged in as {name}; the token is kept in {path}.")
 
 
 def token_create(connection: Connection, user: str | None, seconds: int, group: str | None) -> None:
@@ -193,12 +192,7 @@ def token_list(connection: Connection, user: str | None, titles: str | None, for
 
 def _expires(token: Element) -> str:
     seconds = number(token, "EXPIRATION_TIME")
-    if seconds < 0:
-        return "never"
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return str(seconds)
+    return "never" if seconds < 0 else moment(seconds)
 
 
 def _egid(token: Element) -> str:
@@ -207,10 +201,9 @@ def _egid(token: Element) -> str:
 
 
 TOKEN_COLUMNS = (
-    Column[Element]("TOKEN", lambda token: text(token, "TOKEN")[:16]),
+    Column("TOKEN", text_of("TOKEN")),  # what is shown of a token names it for token-delete too
     Column("GROUP", _egid, right=True),
     Column("EXPIRES", _expires),
-    Column("STORED", text_of("TOKEN"), extra=True),
 )
 
 
@@ -228,10 +221,6 @@ def _narrowed(connection: Connection, group: str | None) -> int:
 def _check_time(seconds: int) -> None:
     if seconds < 1 and seconds != -1:
         usage("--time takes a number of seconds from 1 on, or -1 for a token that never expires.")
-
-
-def _until(seconds: int) -> str:
-    return "" if seconds < 0 else f" for {seconds} s"
 
 
 # fmt: off
@@ -266,10 +255,10 @@ USER_COMMANDS = (
     command("token-create",     "one.user.login one.user.info one.grouppool.info", (SELF,), (TIME, FOR_GROUP),
             "Make a log-in token and print it; it is shown only now.", token_create),
     command("token-delete",     "one.user.login one.user.info",      (TOKEN,),           (),
-            "Revoke one token (- reads it from standard input).", token_delete),
+            "Revoke one token, given itself or as token-list shows it (- reads it from standard input).", token_delete),
     command("token-delete-all", "one.user.login one.user.info",      (SELF,),            (),
             "Revoke all tokens of a user; without USER yours.", token_delete_all),
     command("token-list",       "one.user.info one.userpool.info",   (SELF,),            LIST_FORMS,
-            "Show a user's tokens as the zone keeps them: hashes, not the tokens.", token_list),
+            "Show a user's tokens: the part of their hashes that token-delete takes, and when they expire.", token_list),
 )
 # fmt: on

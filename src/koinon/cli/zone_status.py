@@ -72,8 +72,9 @@ def _ask(connection: Connection, zone: Element, limit_s: float) -> ZoneStatus:
             status = documents.read(client.call("one.zone.raftstatus"))
     except ClientError as error:
         return ZoneStatus(zone, "-", _why(error))
-    position = documents.text(status, "FEDLOG_INDEX")
-    return ZoneStatus(zone, position or "-", "ok" if position else "no: it does not tell its position")
+    position = documents.number(status, "FEDLOG_INDEX")
+    # A zone outside any federation answers -1: it has no place in a common log.
+    return ZoneStatus(zone, str(position) if position >= 0 else "-", "ok")
 
 
 def _why(error: ClientError) -> str:
