@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from koinon import clock
-from koinon.federation.assertion import Signer
+from koinon.federation.assertion import HEADER, Signer
 from koinon.federation.invitation import Token
 from koinon.federation.keys import raw_public_key, unverified_context
 from koinon.federation.membership import JoinRequest
