@@ -1,6 +1,7 @@
 """The commands of access rules: ``koinon acl`` and ``oneacl``.
 
 Not here: the text of rules (objects/acl.py); what rules allow, which only zones decide.
+Each function is one verb; its row in the table at the end says what it is for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The commands of membership: ``koinon federation``, spoken to the zone on this machine over its admin socket.
 
 Not here: what they do (the daemon's federation package); zone records (zones.py).
+Each function is one verb; its row in the table at the end says what it is for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The commands of groups: ``koinon group`` and ``onegroup``.
 
 Source: OpenNebula's `onegroup`; its client, not the server, adds the rule that lets a new group create objects.
+Each function is one verb; its row in the table at the end says what it is for.
 """
 
 from __future__ import annotations

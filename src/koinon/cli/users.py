@@ -1,6 +1,7 @@
 """The commands of users: ``koinon user`` and ``oneuser``.
 
 Source: OpenNebula's `oneuser`: the same verbs and the same order of arguments, for the calls that exist here.
+Each function is one verb; its row in the table at the end says what it is for.
 """
 
 from __future__ import annotations

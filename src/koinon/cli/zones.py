@@ -1,6 +1,7 @@
 """The commands of zones: ``koinon zone`` and ``onezone``.
 
 Not here: asking all zones at once (zone_status.py); membership of the federation (federation.py).
+Each function is one verb; its row in the table at the end says what it is for.
 """
 
 from __future__ import annotations
