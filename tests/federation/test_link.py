@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from koinon import clock
 from koinon.federation.assertion import WINDOW_S, Assertion
@@ -46,6 +47,14 @@ def routes(zone: Zone) -> list[BaseRoute]:
 
         return StreamingResponse(parts(), headers={"asked": str(request.url.query)})
 
+    async def endless(_request: Request, _body: bytes, _assertion: Assertion) -> ASGIApp:
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"one", "more_body": True})
+            await asyncio.sleep(60)
+
+        return app
+
     async def fail(_request: Request, _body: bytes, _assertion: Assertion) -> Response:
         raise RuntimeError("secret inner state")
 
@@ -55,6 +64,7 @@ def routes(zone: Zone) -> list[BaseRoute]:
         Route("/federation/v1/away", gate.asserted(away)),
         Route("/federation/v1/hang", gate.asserted(hang), methods=["POST"]),
         Route("/federation/v1/flow", gate.asserted(flow)),
+        Route("/federation/v1/endless", gate.asserted(endless)),
         Route("/federation/v1/fail", gate.asserted(fail)),
     ]
 
@@ -187,10 +197,11 @@ def test_a_refusal_says_its_reason(tmp_path: Path) -> None:
     run(test)
 
 
-def test_a_stream_ends_when_its_zone_is_revoked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/federation/v1/flow", "/federation/v1/endless"], ids=["response", "application"])
+def test_a_stream_ends_when_its_zone_is_revoked(tmp_path: Path, path: str) -> None:
     async def test() -> None:
         async with master_at(tmp_path / "a", routes=routes) as zone, to_itself(zone) as link:
-            async with link.stream("/federation/v1/flow", silence_s=30) as response:
+            async with link.stream(path, silence_s=30) as response:
                 assert await response.content.readany() == b"one"
                 await zone.database.write_shared("revoke", lambda tx: zones.set_attributes(tx, 0, {"TRUST": "REVOKED"}))
                 assert await response.content.readany() == b""
