@@ -180,7 +180,7 @@ class Applier:
             except (Different, Unfit) as difference:
                 return await self._heal(master, difference)
         except Overtaken:
-            return 0.0
+            return self._soon()
         except Refused as refused:
             return self._refused(refused)
         except LinkError as error:
@@ -202,11 +202,11 @@ class Applier:
             case "needs snapshot":
                 self._enter("needs snapshot", declined.error)
                 await self._load_snapshot(master, at_least=self._database.state().position)
-                return 0.0
+                return self._soon()
             case "forked":
                 self._enter("forked", declined.error)
                 await self._leave_fork(master)
-                return 0.0
+                return self._soon()
             case "ahead":
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
                 return self._again("ahead", located.halted or f"{declined.error}. The master may come back to it; reads go on.", 30.0)
@@ -260,6 +260,11 @@ class Applier:
         if refused.reason in ("cloned", "unknown zone"):
             return self._again("stuck", refused.text, LONGEST_STUCK_S)
         return self._again("connecting", refused.text, LONGEST_WAIT_S)
+
+    def _soon(self) -> float:
+        """What was in the way is gone: at once, unless that has been so before and the master still streams nothing."""
+        self._attempts += 1
+        return 0.0 if self._attempts == 1 else float(min(LONGEST_STUCK_S, FIRST_WAIT_S * 2.0 ** min(self._attempts - 2, 16)))
 
     def _again(self, state: State, error: str, longest_s: float) -> float:
         """Note why an attempt ended; twice as long a wait each time, up to a bound."""

@@ -144,18 +144,21 @@ class FrameStore:
 
 
 def read_range(tx: ReadTx, after: int) -> list[LoggedCommit]:
-    """Commits directly after an index, up to the next multiple of ``RANGE_STATEMENTS`` or ``FRAME_BYTES``, whichever comes first."""
+    """Commits directly after an index, to the end of the one that reaches the next multiple of ``RANGE_STATEMENTS``, or to ``FRAME_BYTES``.
+
+    Returns:
+        Nothing if the log there is gone.
+    """
     boundary = (after // RANGE_STATEMENTS + 1) * RANGE_STATEMENTS
+    reached = tx.fetch("SELECT MIN(last_idx) FROM federation_commit WHERE last_idx >= ?", (boundary,))[0][0]
+    end = reached if reached is not None else tx.state.position
     size, until = 0, after
-    for idx, length in tx.stream(
-        "SELECT idx, LENGTH(statement) FROM federation_log WHERE idx > ? AND idx <= ? ORDER BY idx", (after, boundary)
-    ):
+    for idx, length in tx.fetch("SELECT idx, LENGTH(statement) FROM federation_log WHERE idx > ? AND idx <= ? ORDER BY idx", (after, end)):
         size += length
-        if size > FRAME_BYTES and until > after:
+        if idx != until + 1 or (size > FRAME_BYTES and until > after):
             break
         until = idx
-    commits = read_commits(tx, after, statements=RANGE_STATEMENTS, until=until)
-    return commits if commits and commits[0].commit.first_idx == after + 1 else []  # purged meanwhile
+    return read_commits(tx, after, statements=until - after, until=until) if until > after else []
 
 
 def _build(commits: Sequence[LoggedCommit], start: bytes, federation_id: str, epoch: int, head_index: int, key: Ed25519PrivateKey) -> Frame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final
 
 import aiohttp
@@ -202,11 +202,11 @@ class Intake:
             batch, size = self._next_batch()
             signed, index = self._proof, self._proof_index
 
-            def job(tx: ApplyTx) -> Head:
+            def job(tx: ApplyTx) -> Generator[None, None, Head]:
                 tx.claim(head)
                 if index > self._stored_index:
                     proof.keep(tx, signed)
-                return tx.apply(batch)
+                return (yield from tx.apply(batch))
 
             head = await self._database.apply("log", job)
             self._stored_index = index

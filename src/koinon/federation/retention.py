@@ -103,7 +103,8 @@ class Retention:
             through = commit_end_below(tx, min(wanted, last))
         if through - first + 1 <= slack:
             return 0
-        headers_through = max(0, last - HEADERS_PER_KEPT * self._keep)
+        # The header at the cut itself stays: a zone that stands exactly there is known by its chain.
+        headers_through = max(0, min(last - HEADERS_PER_KEPT * self._keep, through - 1))
         gone = 0
 
         def job(tx: ZoneTx) -> int:

@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.responses import Response, StreamingResponse
@@ -211,14 +210,14 @@ def _items(tx: ReadTx) -> Iterator[Item]:
         yield Counter(table, last_oid)
     for record in reign.load_all(tx):
         yield Reign(record.encode())
-    # ascending, so that the oldest are those left out when there are too many
+    # The newest commit comes along in any case: who feeds others later must know its chain.
     yield from reversed(
         [
-            msgspec.convert(row, Header)
+            Header(*row)
             for row in tx.stream(
                 f"SELECT {_HEADER_COLUMNS} FROM federation_commit "  # noqa: S608 - our own names
-                "WHERE request_id IS NOT NULL AND committed_at > ? ORDER BY last_idx DESC LIMIT ?",
-                (clock.now_ms() - OUTCOMES_KEPT_MS, MAX_OUTCOMES),
+                "WHERE (request_id IS NOT NULL AND committed_at > ?) OR last_idx = ? ORDER BY last_idx DESC LIMIT ?",
+                (clock.now_ms() - OUTCOMES_KEPT_MS, tx.state.position, MAX_OUTCOMES),
             )
         ]
     )

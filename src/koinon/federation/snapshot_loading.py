@@ -12,7 +12,7 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -125,10 +125,10 @@ async def load(
         if found:
             raise Refusal(found)
     old, changes = await database.read_in_thread(lambda tx: (tx.state.head, _differences(tx)))
-    await database.apply("snapshot", lambda tx: _apply(tx, old, manifest, changes, extras, also))
+    head: Head = await database.apply("snapshot", lambda tx: _apply(tx, old, manifest, changes, extras, also))
     await asyncio.to_thread(_remove, directory)
     log.info("snapshot applied", snapshot=manifest.snapshot_id, index=manifest.head.position.index, changes=len(changes))
-    return manifest.head
+    return head
 
 
 # The file -------------------------------------------------------------------------------------------------------------
@@ -318,7 +318,8 @@ def _apply(
     changes: Sequence[RowChange],
     extras: _Extras,
     also: Callable[[ApplyTx], None] | None,
-) -> None:
+) -> Generator[None, None, Head]:
+    """A step per change, so that those who read meanwhile need not wait for all."""
     tx.claim(old)
     if also is not None:
         also(tx)
@@ -330,6 +331,7 @@ def _apply(
     _sum_digests(tx)
     for change in changes:
         tx.change(change)
+        yield
     for table, last_oid in extras.counters.items():
         tx.change(SetCounter(table, last_oid))
     now = tx.digests()
@@ -344,6 +346,7 @@ def _apply(
     )
     tx.execute("DELETE FROM snapshot_row")
     tx.set_head(manifest.head)
+    return manifest.head
 
 
 def _sum_digests(tx: ApplyTx) -> None:

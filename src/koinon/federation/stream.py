@@ -191,12 +191,16 @@ class Feed:
         while True:
             await asyncio.sleep(self._heartbeat_s)
             if self._streams:
-                self._make_beat()
+                try:
+                    self._make_beat()
+                except Exception:  # one that can't be made must not be the last
+                    log.exception("no heartbeat made")
 
     async def close(self) -> None:
         """End all streams and take no new ones."""
-        self._closed = True
-        self._unsubscribe()
+        if not self._closed:
+            self._closed = True
+            self._unsubscribe()
         ending = [*self._ending, *self._streams.values()]
         self._cut_all()
         for stream in ending:
@@ -236,7 +240,7 @@ class Feed:
         if known is not None and known.chain != head.chain:
             return "forked", f"at index {index} your history is another than ours"
         oldest = readable_from(tx)
-        if index < oldest:
+        if index < oldest or (index == oldest and known is None):
             return "needs snapshot", f"the log is kept after index {oldest}; you hold {index}"
         if known is None:
             return "forked", f"no commit of ours ends at index {index}"

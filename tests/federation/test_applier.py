@@ -1,0 +1,340 @@
+"""The applier: it follows, resumes, refuses what is not the master's, heals, and says where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from koinon.database.database import Database
+from koinon.database.statement_log import read_commits
+from koinon.federation import applier as applier_module
+from koinon.federation.link import Interrupted, Refused
+from koinon.statements.commits import Position
+from koinon.statements.schema import PoolRow
+from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
+
+
+def run(tmp_path: Path, test: Callable[[Origin, Copy], Awaitable[Any]], **options: Any) -> Any:
+    async def inside() -> Any:
+        async with federation(tmp_path, **options) as (origin, copy):
+            return await test(origin, copy)
+
+    return asyncio.run(inside())
+
+
+def edit(path: Path, sql: str) -> None:
+    """What an operator does who should not."""
+    with sqlite3.connect(path / "koinon.db") as connection:
+        connection.execute(sql)
+    connection.close()
+
+
+def test_it_copies_what_is_there_and_what_comes(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(30)
+        copy.follow()
+        await equal(origin, copy)
+        await origin.add_users(5)
+        await origin.write(lambda tx: tx.delete("user_pool", 3))
+        await origin.write(lambda tx: tx.update("user_pool", user(4, "renamed")))
+        await equal(origin, copy)
+        state = origin.database.state()
+        await until(lambda: (held := origin.positions.get(1)) is not None and held.position == Position(1, state.position))
+        with copy.database.read() as ours, origin.database.read() as theirs:
+            assert read_commits(ours, 0, statements=1000) == read_commits(theirs, 0, statements=1000)
+        status = copy.applier.status()
+        assert (status.state, status.connected, status.lag_statements, status.lag_s) == ("ok", True, 0, 0.0)
+        assert status.silence_s is not None
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("size", [1, 70, 300, 1500, 4000])
+def test_it_goes_on_after_the_connection_broke_anywhere(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applier_module, "LONGEST_WAIT_S", 0.02)
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(40)
+        copy.link.cut = cut_after(size)
+        copy.follow()
+        await until(lambda: copy.applier.status().last_error != "")
+        assert copy.applier.status().state in ("connecting", "ok")
+        copy.link.cut = lambda pieces: pieces
+        await equal(origin, copy)
+
+    run(tmp_path, test)
+
+
+def test_while_the_master_is_away_reads_go_on_and_the_return_is_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applier_module, "LONGEST_WAIT_S", 0.02)
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(3)
+        copy.link.up = False
+        copy.follow()
+        await until(lambda: copy.applier.status().last_error == "the cable is cut")
+        assert copy.applier.status().state == "connecting"
+        assert seen(copy.database)["user_pool"] == []
+        copy.link.up = True
+        await equal(origin, copy)
+        assert copy.applier.status().state == "ok"
+
+    run(tmp_path, test)
+
+
+def test_frames_that_another_key_signed_are_not_applied(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(3)
+        trusted = copy.link.master()
+        copy.applier._master = lambda: trusted
+        origin.private_key = Ed25519PrivateKey.generate()
+        copy.follow()
+        await until(lambda: "signature" in copy.applier.status().last_error)
+        assert copy.database.state().position == 0
+
+    run(tmp_path, test)
+
+
+def test_a_reign_that_we_do_not_know_is_not_followed(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.found_again(2)
+        copy.follow()
+        await until(lambda: "epoch 2" in copy.applier.status().last_error)
+        assert copy.database.state().position == 0
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM user_pool WHERE oid = 5",
+        "UPDATE user_pool SET name = 'last', body = '<USER>mine</USER>' WHERE oid = 6",
+        "UPDATE user_pool SET row_hash = zeroblob(32) WHERE oid = 5",
+        "UPDATE shared_digest SET digest = zeroblob(32)",
+        "INSERT INTO user_pool SELECT 99, 'last', body, uid, gid, owner_u, group_u, other_u, row_hash FROM user_pool WHERE oid = 5",
+        "DELETE FROM pool_control",
+    ],
+)
+def test_a_difference_is_named_healed_and_reported(tmp_path: Path, sql: str) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(10)
+        copy.follow()
+        await equal(origin, copy)
+        await copy.close()
+        edit(copy.state_dir, sql)
+        copy.open()
+        copy.follow()
+        # Touches the very row and the counter, and takes a name that the hand edit may have given away.
+        await origin.write(lambda tx: tx.update("user_pool", user(5, body="<USER>new</USER>")))
+        await origin.write(add_user("last"))
+        await equal(origin, copy)
+        await until(lambda: "healed by a snapshot" in copy.applier.status().last_error)
+        assert any("snapshot" in path for path in copy.link.asked)
+
+    run(tmp_path, test)
+
+
+def test_differences_that_come_back_leave_the_zone_stuck_but_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applier_module, "LONGEST_STUCK_S", 0.3)
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(3)
+        copy.follow()
+        await equal(origin, copy)
+        states = []
+        for _ in range(3):
+            await copy.database.write_zone("break", lambda tx: tx.execute("UPDATE shared_digest SET digest = zeroblob(32)"))
+            await origin.add_users(1)
+            await until(lambda: copy.applier.status().state == "stuck" or copy.database.state().head == origin.database.state().head)
+            states.append(copy.applier.status().state)
+        assert states[-1] == "stuck"
+        assert len(seen(copy.database)["user_pool"]) >= 3
+        await equal(origin, copy)
+
+    run(tmp_path, test)
+
+
+def test_a_forked_zone_keeps_its_own_in_a_file_and_takes_over_the_masters(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(6)
+        copy.follow()
+        await equal(origin, copy)
+        common = copy.database.state().position
+        await copy.stop()
+        await become(copy.database, "master", 1)
+        for name in ("own-1", "own-2"):
+            await copy.database.write_shared("own", add_user(name, "<USER>it''s</USER>"))
+        await become(copy.database, "slave", 1)
+        await origin.add_users(9)
+        copy.follow()
+        await equal(origin, copy)
+        (kept,) = (copy.state_dir / "forked").iterdir()
+        text = kept.read_text()
+        with origin.database.read() as tx:
+            shared = [line for logged in read_commits(tx, 0, statements=1000) for line in logged.statements]
+        assert f"statements {common + 1} to" in text
+        assert all(name in text for name in ("own-1", "own-2"))
+        assert not [line for line in shared if line in text.replace(";\n", "\n").splitlines()[4:] and "pool_control" not in line]
+        await until(lambda: str(kept) in copy.applier.status().last_error)
+
+    run(tmp_path, test)
+
+
+async def become(database: Database, role: Any, zone_id: int) -> None:
+    state = database.state()
+    await database.write_zone(
+        "role", lambda tx: tx.set_membership(zone_id=zone_id, role=role, federation_id=state.federation_id, epoch=state.epoch)
+    )
+
+
+async def set_back(origin: Origin, copy: Copy, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+    """Give the master its database of before ``meanwhile`` back, as a careless restore does."""
+    await origin.database.close()
+    saved = origin.state_dir.with_name("saved")
+    saved.mkdir()
+    for file in origin.state_dir.glob("koinon.db*"):
+        shutil.copy(file, saved)
+    origin.database = Database.open(origin.state_dir / "koinon.db")
+    origin.database.start()
+    origin.serve()
+    beating = asyncio.create_task(origin.feed.keep_beating())
+    copy.follow()
+    await meanwhile()
+    await equal(origin, copy)
+    await copy.stop()
+    beating.cancel()
+    await origin.close()
+    for file in origin.state_dir.glob("koinon.db*"):
+        file.unlink()
+    for file in saved.iterdir():
+        shutil.copy(file, origin.state_dir)
+    origin.database = Database.open(origin.state_dir / "koinon.db")
+    origin.database.start()
+    origin.serve()
+
+
+def test_a_master_that_was_set_back_stops_on_its_own_signature(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(4)
+        await set_back(origin, copy, lambda: origin.add_users(3))
+        held = copy.database.state().position
+        assert origin.guard.halted is None
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "ahead")
+        await until(lambda: origin.guard.halted is not None)
+        assert str(held) in str(origin.guard.halted)
+        assert copy.database.state().position == held
+        assert "set back" in copy.applier.status().last_error
+        await copy.stop()
+        # A halt outlives a restart, until an operator accepts the loss.
+        await origin.feed.close()
+        origin.serve()
+        assert origin.guard.halted is not None
+        await origin.guard.accept_loss()
+        assert origin.guard.halted is None
+        copy.follow()
+        await equal(origin, copy)
+        assert list((copy.state_dir / "forked").iterdir())
+
+    run(tmp_path, test)
+
+
+def test_a_zones_word_alone_stops_nothing(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(4)
+        copy.follow()
+        await equal(origin, copy)
+        await copy.stop()
+        await become(copy.database, "master", 1)
+        await copy.database.write_shared("own", add_user("own"))
+        await become(copy.database, "slave", 1)
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "ahead")
+        assert origin.guard.halted is None
+
+    run(tmp_path, test)
+
+
+def test_a_zone_past_the_kept_log_takes_a_snapshot(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(4)
+        copy.follow()
+        await equal(origin, copy)
+        await copy.stop()
+        await origin.add_users(60)
+        await origin.retention.purge()
+        with origin.database.read() as tx:
+            assert origin.positions.state(tx, 1) == "needs snapshot"
+        copy.follow()
+        await equal(origin, copy)
+        await origin.add_users(2)
+        await equal(origin, copy)
+
+    run(tmp_path, test, keep=10)
+
+
+def test_a_revoked_zone_says_so(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        async def refuse(_pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            raise Refused(403, "zone 1 was revoked", "revoked")
+            yield b""
+
+        copy.link.cut = refuse
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "revoked")
+        assert copy.applier.status().last_error == "zone 1 was revoked"
+
+    run(tmp_path, test)
+
+
+def test_batches_hold_whole_commits_and_never_fewer_than_one(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        copy.applier._intake._batch_statements = 1
+
+        def three(tx: Any) -> None:
+            for _ in range(3):
+                add_user(f"n{tx.counter('user_pool')}")(tx)
+
+        for _ in range(4):
+            await origin.write(three)
+        positions: list[int] = []
+        copy.database.on_commit(lambda notice: positions.append(notice.state.position))
+        copy.follow()
+        await equal(origin, copy)
+        assert {position for position in positions if position > 1} == {7, 13, 19, 25}
+
+    run(tmp_path, test)
+
+
+def test_an_ended_stream_is_an_interruption(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        async def nothing(_pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            return
+            yield b""
+
+        copy.link.cut = nothing
+        master = copy.link.master()
+        with pytest.raises(Interrupted):
+            await copy.applier._intake.run(master.link, master.key, master.federation_id, master.epoch)
+
+    run(tmp_path, test)
+
+
+def test_a_zone_row_of_the_master_is_the_first_thing_that_arrives(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        copy.follow()
+        await equal(origin, copy)
+        with copy.database.read() as tx:
+            row = tx.row("zone_pool", 0)
+        assert isinstance(row, PoolRow)
+        assert row.name == "master"
+
+    run(tmp_path, test)

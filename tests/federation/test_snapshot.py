@@ -1,0 +1,347 @@
+"""Snapshots: made once, loaded in pieces, refused when damaged or strange, applied whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from koinon import clock
+from koinon.database.statement_log import outcome_of
+from koinon.database.transactions import ApplyTx, Overtaken, SharedTx
+from koinon.database.writer import Request
+from koinon.federation import snapshot_loading
+from koinon.federation.link import Link, LinkError
+from koinon.federation.snapshot import SIGNING_CONTEXT, is_snapshot_id
+from koinon.federation.snapshot_file import Counter, Row, SnapshotError, read_items, write_items
+from koinon.federation.snapshot_loading import Refusal, load
+from koinon.statements.commits import Head
+from koinon.statements.schema import AclRow
+from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode
+from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, user
+
+
+def run(tmp_path: Path, test: Callable[[Origin, Copy], Awaitable[Any]], **options: Any) -> Any:
+    async def inside() -> Any:
+        async with federation(tmp_path, **options) as (origin, copy):
+            return await test(origin, copy)
+
+    return asyncio.run(inside())
+
+
+def get(origin: Origin, copy: Copy, **options: Any) -> Awaitable[Head]:
+    options.setdefault("master_key", origin.private_key.public_key())
+    return load(cast(Link, copy.link), copy.database, copy.state_dir / "loading", **options)
+
+
+async def fill(origin: Origin) -> None:
+    await origin.add_users(20)
+    await origin.write(lambda tx: tx.insert("acl", AclRow(0, 4294967296, 2**62, -1, 17179869184)))
+    await origin.write(lambda tx: tx.insert("group_pool", user(7, "grüppe", "<GROUP>😀\n</GROUP>")))
+
+
+def test_a_snapshot_makes_a_zone_the_masters_equal(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+        request = Request(origin_zone=1, request_id="r-1", request_hash=bytes(32), seal=None, unseal=None)
+        made = await origin.database.write_shared("by request", add_user("asked"), request=request)
+        head = await get(origin, copy)
+        assert head == origin.database.state().head == copy.database.state().head
+        assert seen(copy.database) == seen(origin.database)
+        with copy.database.read() as ours, origin.database.read() as theirs:
+            known = outcome_of(ours, "r-1")
+            assert known is not None
+            assert known == outcome_of(theirs, "r-1")
+            assert known.head.index == made.head.index
+            assert ours.fetch("SELECT COUNT(*) FROM federation_log") == [(0,)]
+            assert ours.fetch("SELECT COUNT(*) FROM snapshot_row") == [(0,)]
+        assert list((copy.state_dir / "loading").iterdir()) == []
+        copy.follow()
+        await origin.add_users(3)
+        await equal(origin, copy)
+
+    run(tmp_path, test)
+
+
+def test_loading_goes_on_where_it_broke_off(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+        before = seen(copy.database)
+        for size in (1, 100):
+            copy.link.cut = cut_after(size)
+            with pytest.raises(LinkError):
+                await get(origin, copy)
+            assert seen(copy.database) == before
+        await origin.add_users(2)
+        copy.link.cut = lambda pieces: pieces
+        # A new process, which finds only what is on disk.
+        await copy.close()
+        copy.open()
+        head = await get(origin, copy)
+        assert head.position.index == origin.database.state().position - 4  # the very snapshot that was begun
+        assert [path.rpartition("=")[2] for path in copy.link.asked if "offset" in path] == ["0", "1", "101"]
+        copy.follow()
+        await equal(origin, copy)
+
+    run(tmp_path, test)
+
+
+def test_a_damaged_snapshot_changes_nothing_and_is_loaded_anew(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+        before = seen(copy.database)
+
+        async def damage(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            async for piece in pieces:
+                yield piece[:50] + bytes([piece[50] ^ 1]) + piece[51:]
+
+        copy.link.cut = damage
+        with pytest.raises(SnapshotError, match="bytes are not those"):
+            await get(origin, copy)
+        assert seen(copy.database) == before
+        copy.link.cut = lambda pieces: pieces
+        await get(origin, copy)
+        assert seen(copy.database) == seen(origin.database)
+
+    run(tmp_path, test)
+
+
+def test_only_our_master_in_our_federation_is_believed(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+        before = seen(copy.database)
+        with pytest.raises(SnapshotError, match="not signed by our master"):
+            await get(origin, copy, master_key=Ed25519PrivateKey.generate().public_key())
+        with pytest.raises(SnapshotError, match="not what was asked for"):
+            await older(origin, copy)
+
+        def elsewhere(tx: ApplyTx) -> None:
+            tx.set_membership(zone_id=1, role="slave", federation_id="e" * 32, epoch=1)
+
+        with pytest.raises(SnapshotError, match="is of federation"):
+            await get(origin, copy, also=elsewhere)
+        assert seen(copy.database) == before
+        # A joining zone knows no key yet: the record in the snapshot must fit the signature.
+        await get(origin, copy, master_key=None)
+        assert seen(copy.database) == seen(origin.database)
+        origin.private_key = Ed25519PrivateKey.generate()
+        origin.snapshots.sweep(clock.monotonic_s() + 1)
+        with pytest.raises(SnapshotError, match="not signed with the key of the zone"):
+            await get(origin, copy, master_key=None)
+
+    run(tmp_path, test)
+
+
+async def older(origin: Origin, copy: Copy) -> None:
+    """The master answers with less than was asked for."""
+    asked = origin.snapshots.offer
+    wanted = origin.database.state().position + 5
+
+    async def offer(zone_id: int, _body: bytes) -> Any:
+        return await asked(zone_id, encode(SnapshotRequest(0)))
+
+    origin.snapshots.offer = offer  # type: ignore[assignment, method-assign]
+    try:
+        await get(origin, copy, at_least=wanted)
+    finally:
+        origin.snapshots.offer = asked  # type: ignore[method-assign]
+
+
+def test_check_sees_all_rows_and_may_refuse(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+        before = seen(copy.database)
+        given_rows: dict[str, Any] = {}
+
+        def check(rows: Any) -> list[str]:
+            given_rows.update(rows)
+            return ["user 3 would be lost"]
+
+        with pytest.raises(Refusal) as refused:
+            await get(origin, copy, check=check)
+        assert refused.value.found == ["user 3 would be lost"]
+        assert seen(copy.database) == before
+        with origin.database.read() as tx:
+            assert given_rows == {"acl": tx.acl(), **{table: list(tx.rows(table)) for table in given_rows if table != "acl"}}
+        assert len(given_rows) == 7
+
+    run(tmp_path, test)
+
+
+def test_what_else_must_change_changes_in_the_same_transaction(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+
+        def refuse(tx: ApplyTx) -> None:
+            tx.execute("INSERT INTO federation_setting (name, value) VALUES ('x', ?)", (b"1",))
+            raise Overtaken("at the last moment")
+
+        before = seen(copy.database)
+        with pytest.raises(Overtaken):
+            await get(origin, copy, also=refuse)
+        with copy.database.read() as tx:
+            assert tx.fetch("SELECT * FROM federation_setting") == []
+        assert seen(copy.database) == before
+
+    run(tmp_path, test)
+
+
+def test_one_dump_serves_all_who_ask_at_about_the_same_time(tmp_path: Path) -> None:
+    async def test(origin: Origin, _copy: Copy) -> None:
+        await fill(origin)
+
+        async def offered(at_least: int = 0, have: str = "") -> Manifest:
+            reply = await origin.snapshots.offer(1, encode(SnapshotRequest(at_least, have)))
+            signed = decode(SignedManifest, reply.body)
+            origin.private_key.public_key().verify(signed.signature, SIGNING_CONTEXT + signed.payload)
+            return decode(Manifest, signed.payload)
+
+        first, second = await asyncio.gather(offered(), offered())
+        assert first == second
+        assert is_snapshot_id(first.snapshot_id)
+        assert origin.snapshots.pin() == first.head.position.index
+        await origin.add_users(5)
+        assert await offered() == first
+        newer = await offered(origin.database.state().position)
+        assert newer.head == origin.database.state().head
+        assert await offered(have=first.snapshot_id) == first
+        assert origin.snapshots.pin() == first.head.position.index
+        assert len(list((origin.state_dir / "snapshots").iterdir())) == 2
+        origin.snapshots.sweep(clock.monotonic_s() + 1)
+        assert origin.snapshots.pin() is None
+        assert list((origin.state_dir / "snapshots").iterdir()) == []
+        assert origin.snapshots.download(first.snapshot_id, 0).status_code == 404
+
+    run(tmp_path, test)
+
+
+def test_what_a_loading_zone_will_need_is_not_purged(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(30)
+        copy.link.cut = cut_after(10)
+        with pytest.raises(LinkError):
+            await get(origin, copy)
+        await origin.add_users(60)
+        await origin.retention.purge()
+        copy.link.cut = lambda pieces: pieces
+        copy.follow()
+        await equal(origin, copy)
+        # The first stream was refused, then came the pinned snapshot, and from there the log was still whole.
+        assert sum("/log?" in path for path in copy.link.asked) == 2
+
+    run(tmp_path, test, keep=5)
+
+
+_OID = st.integers(0, 5)
+_NAME = st.sampled_from("abcdef")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    ours=st.dictionaries(_OID, st.tuples(_NAME, st.sampled_from(("<A/>", "<B/>"))), max_size=6),
+    theirs=st.dictionaries(_OID, st.tuples(_NAME, st.sampled_from(("<A/>", "<B/>"))), max_size=6),
+    rules=st.tuples(st.permutations(range(4)), st.permutations(range(4))),
+)
+def test_any_rows_become_any_other_rows(
+    tmp_path_factory: pytest.TempPathFactory,
+    ours: dict[int, tuple[str, str]],
+    theirs: dict[int, tuple[str, str]],
+    rules: tuple[list[int], list[int]],
+) -> None:
+    """Also where names or rules were swapped between rows, which row by row would clash."""
+
+    def put(rows: dict[int, tuple[str, str]], order: list[int]) -> Callable[[SharedTx], None]:
+        def job(tx: SharedTx) -> None:
+            taken: set[str] = set()
+            for oid, (name, body) in rows.items():
+                if name not in taken:
+                    tx.insert("vdc_pool", user(oid, name, body))
+                    taken.add(name)
+            for oid, rule in enumerate(order):
+                tx.insert("acl", AclRow(oid, rule, 1, 1, 1))
+            tx.set_counter("vdc_pool", len(rows))
+
+        return job
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.write(put(theirs, rules[0]))
+        await copy.database.write_zone(
+            "role", lambda tx: tx.set_membership(zone_id=1, role="master", federation_id=tx.state.federation_id, epoch=1)
+        )
+        await copy.database.write_shared("own", put(ours, rules[1]))
+        await get(origin, copy)
+        assert seen(copy.database) == seen(origin.database)
+
+    run(tmp_path_factory.mktemp("rows"), test)
+
+
+def test_large_snapshots_are_staged_in_small_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_loading, "_STAGED_AT_ONCE", 7)
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(40)
+        groups: list[int] = []
+        copy.database.on_commit(lambda notice: groups.append(notice.state.write_seq))
+        await get(origin, copy)
+        assert len(groups) >= 8
+        assert seen(copy.database) == seen(origin.database)
+
+    run(tmp_path, test)
+
+
+# The file -------------------------------------------------------------------------------------------------------------
+
+
+def test_items_come_back_as_they_went() -> None:
+    items = [Row("acl", (number, number, 1, 1, 1)) for number in range(3)] + [
+        Row("user_pool", (number, f"u{number}", "x" * 500_000, 1, 1, 1, 0, 0)) for number in range(5)
+    ]
+    file = io.BytesIO()
+    assert write_items(file, [*items, Counter("acl", 7)]) == 9
+    file.seek(0)
+    blocks = list(read_items(file))
+    assert len(blocks) > 1
+    assert [item for block in blocks for item in block] == [*items, Counter("acl", 7)]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Row("host_pool", (1, "x", "", 1, 1, 1, 0, 0)),
+        Row("user_pool", (1, "x")),
+        Row("user_pool", (1, "x\x00", "", 1, 1, 1, 0, 0)),
+        Row("user_pool", (2**40, "x", "", 1, 1, 1, 0, 0)),
+        Row("acl", ("1", 1, 1, 1, 1)),
+        Counter("host_pool", 1),
+        Counter("user_pool", 2**40),
+    ],
+)
+def test_what_no_log_may_hold_is_refused(item: Row | Counter) -> None:
+    file = io.BytesIO()
+    write_items(file, [item])
+    file.seek(0)
+    with pytest.raises(SnapshotError):
+        list(read_items(file))
+
+
+@given(st.data())
+def test_no_bytes_make_the_reader_fail_otherwise(data: st.DataObject) -> None:
+    file = io.BytesIO()
+    write_items(file, [Row("acl", (1, 1, 1, 1, 1)), Counter("acl", 7)])
+    raw = bytearray(file.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    del raw[data.draw(st.integers(1, len(raw))) :]
+    for candidate in (bytes(raw), data.draw(st.binary())):
+        try:
+            for block in read_items(io.BytesIO(candidate)):
+                assert all(not isinstance(item, Row) or item.table in ("acl", "user_pool") for item in block)
+        except SnapshotError:
+            pass
