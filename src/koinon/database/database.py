@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -119,8 +119,8 @@ class Database:
         """Write shared tables, and so the log. Only on a master or a standalone zone."""
         return await self._writer.submit(SharedTx, what, job, request)
 
-    async def apply(self, what: str, job: Callable[[ApplyTx], T]) -> T:
-        """Take over what the master's log or snapshot says, in a transaction of its own."""
+    async def apply(self, what: str, job: Callable[[ApplyTx], T | Generator[None, None, T]]) -> T:
+        """Take over what the master's log or snapshot says, in a transaction of its own. A long job is a generator."""
         value: T = (await self._writer.submit(ApplyTx, what, job)).value
         return value
 

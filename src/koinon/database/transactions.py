@@ -7,7 +7,7 @@ Path:     database.py hands them out; writer.py runs the writing ones in groups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -230,7 +230,7 @@ class SharedTx(ZoneTx):
 
 
 class ApplyTx(ZoneTx):
-    """The applier's transaction. Its first statement must be ``claim``."""
+    """The applier's transaction. Its first statement must be ``claim``. A long job is a generator: readers get the loop at each step."""
 
     def __init__(
         self,
@@ -263,8 +263,8 @@ class ApplyTx(ZoneTx):
         """
         self._changes.apply(change)
 
-    def apply(self, commits: Sequence[LoggedCommit]) -> Head:
-        """Apply whole commits in order, log them, and move the position behind the last.
+    def apply(self, commits: Sequence[LoggedCommit]) -> Generator[None, None, Head]:
+        """Apply whole commits in order, log them, and move the position behind the last, a commit at a step: use ``yield from``.
 
         Args:
             commits: contiguous, the first directly after the claimed head, chains already verified.
@@ -283,6 +283,7 @@ class ApplyTx(ZoneTx):
             for table, expected in commit.digests.items():
                 if digest.to_bytes(self._digests[table]) != expected:
                     raise Different(f"after index {commit.last_idx} the digest of {table} is not the master's")
+            yield
         write_log(self, commits)
         last = commits[-1]
         head = Head(Position(last.commit.epoch, last.commit.last_idx), last.chain)

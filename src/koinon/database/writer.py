@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 from typing import Any, Final, Generic, TypeVar
@@ -271,7 +271,7 @@ class Writer:
             if job.kind is SharedTx:
                 self._run_shared(job, state, touched)
             elif job.kind is ApplyTx:
-                job.value = job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched))
+                job.value = await self._in_slices(job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched)))
             else:
                 job.value = job.run(ZoneTx(connection, state, self._cache))
         except Exception as error:
@@ -281,8 +281,23 @@ class Writer:
             known = isinstance(error, CloudError | Different | Overtaken) or not isinstance(error, self._dialect.driver_error)
             job.error = error if known else UnavailableError(self._dialect.explain(error))
         connection.execute("RELEASE job")
+        await self._breathe()
+
+    async def _in_slices(self, value: Any) -> Any:
+        """The value of a job; of a job that is a generator, what it returns, with room for readers at each of its steps."""
+        if not isinstance(value, Generator):
+            return value
+        while True:
+            try:
+                next(value)
+            except StopIteration as end:
+                return end.value
+            await self._breathe()
+
+    async def _breathe(self) -> None:
+        """Let readers have the loop once a slice is used up."""
         if time.perf_counter() - self._slice_began > _SLICE_S:
-            await asyncio.sleep(0)  # readers wait on the same loop
+            await asyncio.sleep(0)
             self._slice_began = time.perf_counter()
 
     def _run_shared(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
