@@ -180,6 +180,12 @@ def test_a_refused_join_lists_the_clashes(admin: Admin, koinon: Koinon) -> None:
     assert outcome.err == "This zone has users of its own.\n  user alice\n  group dev\n"
 
 
+def test_revoke_names_the_zone(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/revoke"] = (200, {"zone_id": 101})
+    koinon("federation", "revoke", "paris")
+    assert admin.asked == [("POST /federation/revoke", {"name": "paris"})]
+
+
 def test_leave_and_resync(admin: Admin, koinon: Koinon) -> None:
     admin.answers["POST /federation/leave"] = (200, {"role": "standalone"})
     admin.answers["POST /federation/resync"] = (200, {"epoch": 1, "position": 50})

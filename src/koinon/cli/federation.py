@@ -72,6 +72,13 @@ def join(config: Path | None, token: str, replace: bool) -> None:
     complain(f"This zone is a slave now; users, groups and rules are the federation's, oneadmin too.{kept}")
 
 
+def revoke(config: Path | None, name: str) -> None:
+    made = admin_client(config).revoke(name)
+    complain(
+        f"Zone {made['zone_id']} ({name}) is put out: its streams are cut and its requests are refused, here now and everywhere once applied."
+    )
+
+
 def leave(config: Path | None, force: bool) -> None:
     print_facts([("ROLE", str(admin_client(config).leave(force=force)["role"]))])
     complain("This zone stands alone now and keeps its copy of the shared data.")
@@ -155,6 +162,7 @@ FEDERATION_COMMANDS = (
     command("invite", "",    (NAME,),    (ENDPOINT, CONFIG),   "On the master: make a zone record and print its one-use token.", invite),
     command("join",   "",    (TOKEN,),   (REPLACE, CONFIG),    "On the new zone: enter the federation that made TOKEN.", join),
     command("status", "",    (),         (JSON, CONFIG),       "Show this zone's role, position and lag; on a master all zones.", status),
+    command("revoke", "",    (NAME,),    (CONFIG,),            "On the master: put a zone out of the federation at once.", revoke),
     command("leave",  "",    (),         (FORCE, CONFIG),      "Leave the federation and go on alone.", leave),
     command("resync", "",    (),         (CONFIG,),            "Load a snapshot from the master now.", resync),
 )

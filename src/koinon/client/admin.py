@@ -46,6 +46,10 @@ class AdminClient:
             "POST", "/federation/join", {"token": token, "replace": replace}, JOIN_S, ("zone_id", "federation_id", "epoch", "position")
         )
 
+    def revoke(self, name: str) -> Answer:
+        """Put the zone of this name out of the federation."""
+        return self._ask("POST", "/federation/revoke", {"name": name}, 60.0, ("zone_id",))
+
     def leave(self, *, force: bool) -> Answer:
         """Leave the federation; ``force`` without telling the master."""
         return self._ask("POST", "/federation/leave", {"force": force}, 60.0, ("role",))

@@ -47,6 +47,12 @@ class Join(msgspec.Struct, forbid_unknown_fields=True):
     replace: bool = False
 
 
+class Revoke(msgspec.Struct, forbid_unknown_fields=True):
+    """Fields of POST /federation/revoke."""
+
+    name: str
+
+
 class Leave(msgspec.Struct, forbid_unknown_fields=True):
     """Fields of POST /federation/leave."""
 

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from koinon.daemon.admin import Invite, Join, Leave, Nothing, Operation, Refusal
+from koinon.daemon.admin import Invite, Join, Leave, Nothing, Operation, Refusal, Revoke
 from koinon.daemon.federation_routes import LogRoutes, log_and_trust
 from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
@@ -28,7 +28,7 @@ from koinon.federation.applier import Status as Following
 from koinon.federation.clashes import Rows
 from koinon.federation.forwarding import Forwarding, Take
 from koinon.federation.joining import ClashError, Joining
-from koinon.federation.keys import KeyFileError, KeyStore, server_context
+from koinon.federation.keys import KeyFileError, KeyStore, reload_certificate, server_context
 from koinon.federation.link import Link, LinkError
 from koinon.federation.links import Links
 from koinon.federation.listener import Gate, TrustRoutes, application
@@ -135,6 +135,7 @@ class Federated:
             ("POST", "/federation/init"): (Nothing, self._init),
             ("POST", "/federation/invite"): (Invite, self._invite),
             ("POST", "/federation/join"): (Join, self._join),
+            ("POST", "/federation/revoke"): (Revoke, self._revoke),
             ("POST", "/federation/leave"): (Leave, self._leave),
             ("POST", "/federation/resync"): (Nothing, self._resync),
         }
@@ -195,7 +196,7 @@ class Federated:
 
     def _reload_certificate(self) -> None:
         if self._tls is not None:
-            self._tls.load_cert_chain(self._store.certificate_file, self._store.zone_key_file)
+            reload_certificate(self._tls, self._store)
 
     def _zone_key(self) -> Ed25519PrivateKey:
         if self._key is None:
@@ -232,6 +233,14 @@ class Federated:
             await self._end()
             await self._begin()
         return msgspec.structs.asdict(joined)
+
+    async def _revoke(self, fields: Revoke) -> dict[str, Any]:
+        with self._database.read() as tx:
+            row = tx.named("zone_pool", fields.name)
+        if row is None:
+            raise ActionError(f"There is no zone named {fields.name}.")
+        await self._membership.revoke(row.oid)
+        return {"zone_id": row.oid}
 
     async def _leave(self, fields: Leave) -> dict[str, Any]:
         async with self._changing:
