@@ -283,8 +283,7 @@ class Federation:
         try:
             wait_until("all zones agree", agree, timeout_s=timeout_s)
         except NotThereYet as late:
-            seen = "\n".join(f"{status['name']}: {status}" for status in statuses)
-            raise NotThereYet(f"{late}\n{seen}") from None
+            raise NotThereYet("\n".join([str(late), *map(_in_short, statuses)])) from None
         return statuses[0]
 
     def stop(self) -> None:
@@ -293,6 +292,14 @@ class Federation:
             zone.stop()
         if self.link is not None:
             self.link.close()
+
+
+def _in_short(status: dict[str, Any]) -> str:
+    digests = " ".join(f"{table}={digest[:8]}" for table, digest in sorted(status["digests"].items()))
+    return (
+        f"{status['name']}: {status['role']}, {status['state']}, position {status['epoch']}.{status['position']}, "
+        f"chain {status['chain'][:12]}, last error {status.get('last_error')!r}, {digests}"
+    )
 
 
 def invite(master: Zone, name: str, endpoint: str) -> str:

@@ -178,8 +178,7 @@ def test_a_write_whose_master_stays_away_ends_with_outcome_unknown(zones: Federa
     wait_until("the master commits", lambda: zones.master.status()["position"] > before)
     reply = call.result()
     assert (reply[0], reply[2]) == (False, 0x2000)
-    assert "outcome" in reply[1]
-    assert "unknown" in reply[1]
+    assert "outcome unknown" in reply[1].lower()
     link.restore()
     zones.settled()
     assert [user.NAME for user in zones.client(slave).userpool.info().USER].count("who-knows") == 1
@@ -189,11 +188,13 @@ def test_a_slave_that_was_away_longer_than_the_log_takes_a_snapshot(zones: Feder
     """Past ``log_cap`` the master keeps the log for nobody; the slave comes back by itself, with every row equal."""
     gone = _create(zones, zones.master, "soon-gone")
     zones.settled()
+    slave_at = slave.status()["position"]
     slave.stop()
     _write_much(zones, 4 * _LOG_KEEP)
     zones.client(zones.master).user.delete(gone)
     kept = _create(zones, zones.master, "came-meanwhile")
-    wait_until("the master purges its log", lambda: _oldest_kept(zones.master) > _LOG_KEEP)
+    zones.master.restart()  # it purges at start, else every half minute
+    wait_until("the master purges its log", lambda: _oldest_kept(zones.master) > slave_at)
     slave.start()
     zones.settled()
     assert zones.client(slave).user.info(kept).NAME == "came-meanwhile"
@@ -204,7 +205,7 @@ def test_a_slave_that_was_away_longer_than_the_log_takes_a_snapshot(zones: Feder
 
 def _oldest_kept(zone: Zone) -> int:
     with sqlite3.connect(f"file:{zone.database}?mode=ro", uri=True) as database:
-        (oldest,) = database.execute("SELECT min(first_idx) FROM federation_commit").fetchone()
+        (oldest,) = database.execute("SELECT min(idx) FROM federation_log").fetchone()
     database.close()
     return int(oldest or 0)
 

@@ -134,6 +134,7 @@ def test_no_secret_stands_in_any_file_of_a_slave(zones: Federation, admin: Any) 
     _, name = _plain_user(admin)
     password, changed = f"pw-{name}-in-the-clear", f"pw-{name}-second"
     made = admin.user.allocate(f"{name}-watched", password, "", [])
+    zones.settled()
     watched = zones.slaves[0].client(f"{name}-watched", password)
     token = watched.user.login(f"{name}-watched", "", 3600, -1)
     watched.user.passwd(made, changed)
