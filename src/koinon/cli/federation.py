@@ -74,9 +74,7 @@ def join(config: Path | None, token: str, replace: bool) -> None:
 
 def revoke(config: Path | None, name: str) -> None:
     made = admin_client(config).revoke(name)
-    complain(
-        f"Zone {made['zone_id']} ({name}) is put out: its streams are cut and its requests are refused, here now and everywhere once applied."
-    )
+    complain(f"Zone {made['zone_id']} ({name}) is put out: its streams are cut and its requests are refused.")
 
 
 def leave(config: Path | None, force: bool) -> None:
