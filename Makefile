@@ -1,28 +1,37 @@
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+PYTHON  ?= python3
+WORKERS ?= 2
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+PIP     := $(BIN)/python -m pip --disable-pip-version-check
+# Start times triple without bytecode, and some environments keep Python from writing it by itself.
+COMPILE := $(BIN)/python -m compileall -qq
 
-.PHONY: help demo test soak check bench lock format
+.PHONY: help demo test soak check bench lock format compile
 .DEFAULT_GOAL := help
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Koinon needs Python 3.11 or newer as $(PYTHON); name another one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) can't make virtual environments. On Debian: apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q $(VENV)/lib src || true
-	touch $(STAMP)
+	$(PIP) install --quiet --require-hashes -r requirements-dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(COMPILE) $(VENV)/lib || true # some packages carry files for other Pythons, which need not compile
+	@touch $(STAMP)
 
-demo: $(STAMP) ## set up and run a federation of three zones on this machine (CHECK=1: exit after the checks)
+compile: $(STAMP)
+	@$(COMPILE) src harness demo bench tests
+
+demo: compile ## set up and run a federation of three zones on this machine (CHECK=1: exit after the checks)
 	$(BIN)/python -m demo $(if $(CHECK),--check,)
 
-test: $(STAMP) check ## set up and pass all tests
-	$(BIN)/python -m pytest -n 2 -m "not soak"
+test: compile check ## set up and pass all tests (WORKERS=N: so many at once)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
 
-soak: $(STAMP) ## the long fault runs: kills, cuts, random loads
+soak: compile ## the long fault runs: kills, cuts, random loads
 	$(BIN)/python -m pytest -m soak
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter
@@ -31,7 +40,7 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure this machine and print the tables of docs/performance.md
+bench: compile ## measure this machine and print the tables of docs/performance.md
 	$(BIN)/python -m bench
 
 format: $(STAMP) ## let ruff arrange the code
