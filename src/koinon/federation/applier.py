@@ -158,7 +158,9 @@ class Applier:
             LinkError, SnapshotError, CloudError: why it could not be done; this zone is as it was.
         """
         self._failures.clear()
-        return await self._load_snapshot(self._master(), at_least=0)
+        # A zone whose history may have to go can't ask for what lies before its own end; any other never goes back.
+        may_go_back = self._state in ("ahead", "forked")
+        return await self._load_snapshot(self._master(), at_least=0 if may_go_back else self._database.state().position)
 
     # One attempt ------------------------------------------------------------------------------------------------------
 
