@@ -17,7 +17,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _XML: Final = (b"content-type", b"text/xml; charset=utf-8")
-_KEEP: Final = (b"connection", b"Keep-Alive")
 
 
 class XmlRpcApp:
@@ -61,10 +60,6 @@ class XmlRpcApp:
         headers = [_XML, (b"content-length", b"%d" % len(answer.body))]
         if answer.position is not None:
             headers.append((b"koinon-position", str(answer.position).encode()))
-        if scope["http_version"] == "1.0" and any(
-            name == b"connection" and value.lower() == b"keep-alive" for name, value in scope["headers"]
-        ):
-            headers.append(_KEEP)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         return await send({"type": "http.response.body", "body": answer.body})
 

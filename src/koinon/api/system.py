@@ -7,7 +7,7 @@ from koinon.database.transactions import ReadTx
 from koinon.objects.xml import cdata, escape
 from koinon.policy.caller import Caller
 from koinon.wire.calls import CALLS, Call
-from koinon.wire.values import WRONG_PARAMETERS, Fault
+from koinon.wire.values import WRONG_PARAMETERS, Fault, unknown_method
 
 _RETURNED = "array"  # every one. call answers OpenNebula's reply array
 
@@ -53,7 +53,7 @@ def bind(bindings: Bindings, services: Services) -> None:
 def _known(name: str) -> Call:
     call = CALLS.get(name)
     if call is None:
-        raise Fault(WRONG_PARAMETERS, f"Method '{name}' not defined")
+        raise Fault(WRONG_PARAMETERS, unknown_method(name).text)
     return call
 
 
