@@ -71,7 +71,7 @@ class Desk:
 
     def call(self, session: str, method: str, *arguments: Any) -> Any:
         """The reply array of one call, or the value of a ``system.`` call; raises xmlrpc.client.Fault."""
-        sent = (session, *arguments) if method.startswith("one.") else arguments
+        sent = (session, *arguments) if not method.startswith("system.") else arguments
         values, _ = xmlrpc.client.loads(self.reply(wire.encode_call(method, sent)))
         return values[0]
 

@@ -23,6 +23,8 @@ def auth_text(need: Need) -> str:
         return f"{text} (rows filtered by the WHERE clause, never an error)"
     if need.param == THIS_ZONE:
         return f"{text} (local zone)"
+    if need.but_oneself:
+        return f"{text} (not for oneself)"
     if need.but_own_group:
         return f"{text} (each listed group other than the primary group of the caller)"
     return text
@@ -55,7 +57,7 @@ def test_a_row_says_what_the_facts_say(fact: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", CALLS.values(), ids=lambda row: row.name)
 def test_a_row_is_consistent(row: Call) -> None:
     assert row.writes == (row.runs is not Runs.LOCAL)
-    assert row.authenticates == row.name.startswith("one.")
+    assert row.authenticates == (not row.name.startswith("system."))
     assert row.summary.endswith(".")
     assert all(param.doc for param in row.params)
 

@@ -38,6 +38,7 @@ class Need(msgspec.Struct, frozen=True):
             create, for all objects of the kind together, and for lists.
         filters: the right chooses what is listed and refuses nobody.
         but_own_group: not asked for the caller's own primary group.
+        but_oneself: not asked when the parameter ``user`` is the caller.
     """
 
     right: Right
@@ -45,6 +46,7 @@ class Need(msgspec.Struct, frozen=True):
     param: str | None = None
     filters: bool = False
     but_own_group: bool = False
+    but_oneself: bool = False
 
 
 Returns: TypeAlias = Literal["string", "int", "boolean", "array<string>", "array<array<string>>"]
@@ -62,6 +64,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         when_disabled: whether a disabled zone answers it.
         returns: type of what a success carries.
         secret_result: the result must never be logged or stored in the clear.
+        authenticates: the first parameter is a session and the reply OpenNebula's array; else it has neither.
         summary: one sentence for the reference page and the help of the command line.
     """
 
@@ -73,12 +76,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     when_disabled: bool
     returns: Returns
     secret_result: bool = False
+    authenticates: bool = True
     summary: str
-
-    @property
-    def authenticates(self) -> bool:
-        """Whether the first parameter is a session and the reply OpenNebula's array; the ``system.`` calls have neither."""
-        return self.name.startswith("one.")
 
     @property
     def signature(self) -> tuple[Param, ...]:
@@ -108,6 +107,7 @@ def call(
     writes: bool | None = None,
     when_disabled: bool | None = None,
     secret_result: bool = False,
+    authenticates: bool = True,
 ) -> Call:
     """Put one row into CALLS.
 
@@ -121,6 +121,7 @@ def call(
         writes: unless said, what does not run locally writes.
         when_disabled: unless said, a disabled zone answers what does not write.
         secret_result: the result is a secret.
+        authenticates: unless said, a session goes first.
 
     Raises:
         ValueError: a row is wrong: the name is taken, an optional parameter stands before a required one, a need names no parameter.
@@ -135,6 +136,7 @@ def call(
         when_disabled=not writes if when_disabled is None else when_disabled,
         returns=returns,
         secret_result=secret_result,
+        authenticates=authenticates,
         summary=summary,
     )
     optional = [param.optional for param in params]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from koinon.wire.calls.rows import Runs, call
 from koinon.wire.parameters import Param
 
 METHOD = Param("method", "string", doc="Name of a call.")
 LOCAL = Runs.LOCAL
+introspection = partial(call, authenticates=False)
 
 # fmt: off
-#    wire name                takes      needs runs   returns                 what it does
-call("one.system.version",     (),        (),   LOCAL, "string",               "Show the version of the API.")
-call("one.system.config",      (),        (),   LOCAL, "string",               "Show the configuration, secrets masked for most.")
-call("system.listMethods",     (),        (),   LOCAL, "array<string>",        "List the names of all calls.")
-call("system.methodExist",     (METHOD,), (),   LOCAL, "boolean",              "Say whether there is such a call.")
-call("system.methodHelp",      (METHOD,), (),   LOCAL, "string",               "Say what a call does.")
-call("system.methodSignature", (METHOD,), (),   LOCAL, "array<array<string>>", "Give the types of a call: result, then parameters.")
+#    wire name                          takes      needs runs   returns                 what it does
+call("one.system.version",              (),        (),   LOCAL, "string",               "Show the version of the API.")
+call("one.system.config",               (),        (),   LOCAL, "string",               "Show the configuration, secrets masked for most.")
+introspection("system.listMethods",     (),        (),   LOCAL, "array<string>",        "List the names of all calls.")
+introspection("system.methodExist",     (METHOD,), (),   LOCAL, "boolean",              "Say whether there is such a call.")
+introspection("system.methodHelp",      (METHOD,), (),   LOCAL, "string",               "Say what a call does.")
+introspection("system.methodSignature", (METHOD,), (),   LOCAL, "array<array<string>>", "Give the types of a call: result, then parameters.")
