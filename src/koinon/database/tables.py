@@ -147,3 +147,48 @@ snapshot_row = Table(
     Column("row", LargeBinary, nullable=False),
     Column("row_hash", _HASH, nullable=False),
 )
+
+
+def _local_pool(name: str, *, after_body: tuple[str, ...] = (), at_end: tuple[str, ...] = (), unique: bool = True) -> Table:
+    columns = (*after_body, "uid", "gid", "owner_u", "group_u", "other_u", *at_end)
+    return Table(
+        name,
+        metadata,
+        Column("oid", Integer, primary_key=True, autoincrement=False),
+        Column("name", String(128), nullable=False),
+        Column("body", Text, nullable=False),
+        *(Column(column, Integer, nullable=False) for column in columns),
+        *([UniqueConstraint("name")] if unique else []),
+    )
+
+
+def _relation(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("cid", Integer, primary_key=True, autoincrement=False),
+        Column("oid", Integer, primary_key=True, autoincrement=False),
+    )
+
+
+def _bodies(name: str, key: str) -> Table:
+    return Table(name, metadata, Column(key, Integer, primary_key=True, autoincrement=False), Column("body", Text, nullable=False))
+
+
+cluster_pool = _local_pool("cluster_pool")
+cluster_datastore_relation = _relation("cluster_datastore_relation")
+cluster_network_relation = _relation("cluster_network_relation")
+
+host_pool = _local_pool("host_pool", after_body=("state",), at_end=("cid",))
+Index("host_pool_cid", host_pool.c.cid)
+
+document_pool = _local_pool("document_pool", after_body=("type",), unique=False)  # two documents may have one name
+Index("document_pool_type", document_pool.c.type)
+
+user_quotas = _bodies("user_quotas", "user_oid")
+group_quotas = _bodies("group_quotas", "group_oid")
+group_vlans = _bodies("group_vlans", "group_oid")
+
+system_attributes = Table(
+    "system_attributes", metadata, Column("name", String(128), primary_key=True), Column("body", Text, nullable=False)
+)

@@ -1,0 +1,37 @@
+"""The zone's own objects: clusters, hosts, documents; quotas, VLAN rules and defaults of the zone."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def _key(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, primary_key=True, autoincrement=False)
+
+
+def _pool(name: str, *columns: str, unique: bool) -> None:
+    op.create_table(
+        name,
+        _key("oid"),
+        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        *(sa.Column(column, sa.Integer, nullable=False) for column in columns),
+        *([sa.UniqueConstraint("name")] if unique else []),
+    )
+
+
+def upgrade() -> None:
+    _pool("cluster_pool", "uid", "gid", "owner_u", "group_u", "other_u", unique=True)
+    _pool("host_pool", "state", "uid", "gid", "owner_u", "group_u", "other_u", "cid", unique=True)
+    op.create_index("host_pool_cid", "host_pool", ["cid"])
+    _pool("document_pool", "type", "uid", "gid", "owner_u", "group_u", "other_u", unique=False)
+    op.create_index("document_pool_type", "document_pool", ["type"])
+    for name in ("cluster_datastore_relation", "cluster_network_relation"):
+        op.create_table(name, _key("cid"), _key("oid"))
+    for name, key in (("user_quotas", "user_oid"), ("group_quotas", "group_oid"), ("group_vlans", "group_oid")):
+        op.create_table(name, _key(key), sa.Column("body", sa.Text, nullable=False))
+    op.create_table("system_attributes", sa.Column("name", sa.String(128), primary_key=True), sa.Column("body", sa.Text, nullable=False))
