@@ -29,7 +29,7 @@ demo: compile ## set up and run a federation of three zones on this machine (CHE
 	$(BIN)/python -m demo $(if $(CHECK),--check,)
 
 test: compile check ## set up and pass all tests (WORKERS=N: so many at once)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not soak"
 
 soak: compile ## the long fault runs: kills, cuts, random loads
 	$(BIN)/python -m pytest -m soak

@@ -42,7 +42,7 @@ class Site:
 
     @staticmethod
     async def _open(folder: Path) -> Database:
-        database = Database.open(folder / "koinon.db", derivations={"user_pool": membership.derive})
+        database = Database.open(folder / "koinon.db", derivations=[membership.MEMBERS])
         database.start()
         return database
 

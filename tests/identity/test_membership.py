@@ -35,7 +35,7 @@ class Table:
             assert pair not in self.pairs
             self.pairs.add(pair)
         else:
-            self.pairs.remove(pair)
+            self.pairs.discard(pair)
         return 1
 
 

@@ -48,7 +48,7 @@ class Zone:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = self._database = Database.open(
             settings.database.path,
-            derivations={"user_pool": membership.derive},
+            derivations=[membership.MEMBERS],
             reserve_bytes=settings.database.disk_reserve_mib << 20,
         )
         database.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -34,11 +34,11 @@ class Database:
 
     Args:
         dialect: engine and place.
-        derivations: who keeps rows that follow from shared rows, by shared table.
+        derivations: who keeps rows that follow from shared rows.
         reserve_bytes: see Writer.
     """
 
-    def __init__(self, dialect: SQLite, derivations: Mapping[str, Derivation], reserve_bytes: int) -> None:
+    def __init__(self, dialect: SQLite, derivations: Sequence[Derivation], reserve_bytes: int) -> None:
         self._dialect = dialect
         notes = Notes()
         self._cache = RowCache(notes)
@@ -51,7 +51,7 @@ class Database:
         self._writer = Writer(dialect, derivations, notes, self._cache, reserve_bytes=reserve_bytes, listener=self._committed)
 
     @classmethod
-    def open(cls, path: Path, *, derivations: Mapping[str, Derivation] | None = None, reserve_bytes: int = 0) -> Database:
+    def open(cls, path: Path, *, derivations: Sequence[Derivation] = (), reserve_bytes: int = 0) -> Database:
         """Open a SQLite database, bring its schema up to date, and claim it for this process.
 
         Raises:
@@ -71,7 +71,7 @@ class Database:
                 )
             if found != migrations.HEAD:
                 migrations.upgrade(dialect.url)
-            return cls(dialect, derivations or {}, reserve_bytes)
+            return cls(dialect, derivations, reserve_bytes)
         except (dialect.driver_error, OSError) as error:
             dialect.release()
             raise UnavailableError(f"The database {path} can't be opened: {error}.") from error

@@ -5,16 +5,32 @@ The writer on the master and the applier on a slave come through here alike, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from koinon.database.cursor import Cursor
 from koinon.database.dialects.sqlite import SQLite
 from koinon.statements import digest
-from koinon.statements.schema import COUNTERS, POOL_TABLES, SHARED_TABLES, Delete, Insert, PoolRow, RowChange, SetCounter, Update, Value
+from koinon.statements.schema import COUNTERS, SHARED_TABLES, Delete, Insert, PoolRow, RowChange, SetCounter, Update, Value
 
-#: Keeps rows that follow from a shared row: (transaction, row before, row after) -> shared objects whose documents changed by it.
-Derivation = Callable[[Cursor, PoolRow | None, PoolRow | None], Iterable[tuple[str, int]]]
+#: (transaction, row before, row after) -> shared objects whose documents changed by it.
+Follow = Callable[[Cursor, PoolRow | None, PoolRow | None], Iterable[tuple[str, int]]]
+
+
+class Derivation(msgspec.Struct, frozen=True):
+    """Rows of this zone that follow from the rows of a shared table.
+
+    Attributes:
+        source: the shared table.
+        follow: keeps the derived rows in step with one change of a row.
+        derived: tables that hold nothing else; after a snapshot they are emptied and filled anew.
+    """
+
+    source: str
+    follow: Follow
+    derived: tuple[str, ...] = ()
 
 
 class Different(Exception):
@@ -40,14 +56,14 @@ class RowChanges:
     Args:
         cursor: the transaction.
         dialect: its engine.
-        derivations: who keeps derived rows, by shared table.
+        derivations: who keeps derived rows.
         touched: gets each row changed, and objects whose documents changed with it.
 
     Attributes:
         deltas: what to add to each table's digest (mod 2^256).
     """
 
-    def __init__(self, cursor: Cursor, dialect: SQLite, derivations: Mapping[str, Derivation], touched: set[tuple[str, int]]) -> None:
+    def __init__(self, cursor: Cursor, dialect: SQLite, derivations: Sequence[Derivation], touched: set[tuple[str, int]]) -> None:
         self._cursor = cursor
         self._dialect = dialect
         self._derivations = derivations
@@ -116,6 +132,17 @@ class RowChanges:
     def _moved(self, table: str, oid: int, old_hash: bytes, new_hash: bytes, before: Any, after: Any) -> None:
         self._shift(table, old_hash, new_hash)
         self._touched.add((table, oid))
-        derive = self._derivations.get(table)
-        if derive is not None and table in POOL_TABLES:
-            self._touched.update(derive(self._cursor, PoolRow(*before) if before else None, PoolRow(*after) if after else None))
+        for derivation in self._derivations:
+            if derivation.source == table:
+                changed = derivation.follow(self._cursor, PoolRow(*before) if before else None, PoolRow(*after) if after else None)
+                self._touched.update(changed)
+
+    def derive_anew(self) -> None:
+        """Empty the derived tables and fill them from the rows that are there now: hand edits may have left them out of step."""
+        for derivation in self._derivations:
+            for table in derivation.derived:
+                self._cursor.execute(f"DELETE FROM {table}")
+            if derivation.derived:
+                names = _names(derivation.source)
+                for values in self._cursor.fetch(f"SELECT {names} FROM {derivation.source} ORDER BY oid"):
+                    self._touched.update(derivation.follow(self._cursor, None, PoolRow(*values)))

@@ -176,7 +176,7 @@ class SharedTx(ZoneTx):
         state: ZoneState,
         cache: RowCache | None,
         dialect: SQLite,
-        derivations: Mapping[str, Derivation],
+        derivations: Sequence[Derivation],
         touched: set[tuple[str, int]],
     ) -> None:
         super().__init__(connection, state, cache)
@@ -237,7 +237,7 @@ class ApplyTx(ZoneTx):
         connection: Connection,
         state: ZoneState,
         dialect: SQLite,
-        derivations: Mapping[str, Derivation],
+        derivations: Sequence[Derivation],
         touched: set[tuple[str, int]],
     ) -> None:
         super().__init__(connection, state, None)
@@ -262,6 +262,10 @@ class ApplyTx(ZoneTx):
             Different: it does not fit our rows.
         """
         self._changes.apply(change)
+
+    def derive_anew(self) -> None:
+        """Compute this zone's derived rows from the shared rows as they are now."""
+        self._changes.derive_anew()
 
     def apply(self, commits: Sequence[LoggedCommit]) -> Generator[None, None, Head]:
         """Apply whole commits in order, log them, and move the position behind the last, a commit at a step: use ``yield from``.

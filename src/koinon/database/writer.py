@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 from typing import Any, Final, Generic, TypeVar
@@ -121,7 +121,7 @@ class Writer:
 
     Args:
         dialect: the engine.
-        derivations: who keeps rows that follow from shared rows, by shared table.
+        derivations: who keeps rows that follow from shared rows.
         notes: where to tell the cache what changed.
         cache: the loop's cache of rows, which jobs may read from.
         reserve_bytes: refuse writes, but those that free space, when less than this is left on the disk.
@@ -131,7 +131,7 @@ class Writer:
     def __init__(
         self,
         dialect: SQLite,
-        derivations: Mapping[str, Derivation],
+        derivations: Sequence[Derivation],
         notes: Notes,
         cache: RowCache,
         *,

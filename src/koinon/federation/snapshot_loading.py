@@ -334,6 +334,7 @@ def _apply(
         yield
     for table, last_oid in extras.counters.items():
         tx.change(SetCounter(table, last_oid))
+    tx.derive_anew()
     now = tx.digests()
     for table, expected in manifest.digests.items():
         if now.get(table) != expected:

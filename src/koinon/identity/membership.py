@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from koinon.database.cursor import Cursor
+from koinon.database.row_changes import Derivation
 from koinon.statements.schema import PoolRow
 
 _ID = re.compile(r"<ID>(\d{1,9})</ID>", re.ASCII)
@@ -29,8 +31,13 @@ def derive(tx: Cursor, before: PoolRow | None, after: PoolRow | None) -> Iterabl
     for gid in old - new:
         tx.execute("DELETE FROM group_member WHERE gid = ? AND uid = ?", (gid, row.oid))
     for gid in new - old:
+        # A row that a hand edit left behind is as good as a new one; it must not stop the copying.
+        tx.execute("DELETE FROM group_member WHERE gid = ? AND uid = ?", (gid, row.oid))
         tx.execute("INSERT INTO group_member (gid, uid) VALUES (?, ?)", (gid, row.oid))
     return [("group_pool", gid) for gid in sorted(old ^ new)]
+
+
+MEMBERS: Final = Derivation("user_pool", derive, derived=("group_member",))
 
 
 def _groups_text(row: PoolRow | None) -> str:
