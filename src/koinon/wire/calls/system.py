@@ -18,4 +18,4 @@ call("one.system.config",               (),        (),   LOCAL, "string",       
 introspection("system.listMethods",     (),        (),   LOCAL, "array<string>",        "List the names of all calls.")
 introspection("system.methodExist",     (METHOD,), (),   LOCAL, "boolean",              "Say whether there is such a call.")
 introspection("system.methodHelp",      (METHOD,), (),   LOCAL, "string",               "Say what a call does.")
-introspection("system.methodSignature", (METHOD,), (),   LOCAL, "array<array<string>>", "Give the types of a call: result, then parameters.")
+introspection("system.methodSignature", (METHOD,), (),   LOCAL, "array<array<string>>", "Give a call's types: result, then parameters.")
