@@ -103,6 +103,14 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     assert not [name for name in named if not (ROOT / "src/koinon" / name).exists()]
 
 
+def test_the_federations_page_names_all_of_its_modules() -> None:
+    """Each part of the page says which modules it argues for; together they are the package."""
+    package = ROOT / "src/koinon/federation"
+    parts = re.findall(r"^Modules: (.*?)\.\s", (package / "DESIGN.md").read_text().replace("; ", ". "), re.MULTILINE | re.DOTALL)
+    named = [name for part in parts for name in re.findall(r"`(\w+)`", part)]
+    assert sorted(named) == sorted(path.stem for path in package.glob("*.py") if path.stem != "__init__")
+
+
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {
