@@ -9,6 +9,7 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from koinon import clock
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
 from koinon.daemon.wiring import bind_all
@@ -53,7 +54,7 @@ class Desk:
         self.hasher = passwords.Hasher()
         self.hasher.typical_s = 0.0
         self.monotonic = 0.0
-        self.login = Login(self.site.database, self.hasher, remember_s=300, monotonic_s=lambda: self.monotonic)
+        self.login = Login(self.site.database, self.hasher, remember_s=300, now_s=lambda: clock.now_s(), monotonic_s=lambda: self.monotonic)
         self.bindings: Bindings = bind_all(Services(settings, self.site.database, self.hasher))
         self.links = Links(self.site.database, KeyStore(folder))
         forwarding = Forwarding(self.site.database, self.links, lambda: None, settings.federation)

@@ -16,7 +16,9 @@ def bind(bindings: Bindings, services: Services) -> None:
     """Bind every row about users."""
     scheme = services.settings.login.password_hash
 
-    async def hash_new(_caller: Caller, name: str, password: str, driver: str, group_ids: list[int]) -> tuple[Any, ...]:
+    async def hash_new(caller: Caller, name: str, password: str, driver: str, group_ids: list[int]) -> tuple[Any, ...]:
+        with services.database.read() as tx:
+            users.require_create(tx, caller, group_ids)
         verifier = await users.new_verifier(services.hasher, password, driver, scheme, creating=True)
         return name, verifier, driver, group_ids, secrets.token_hex(32)
 
@@ -31,7 +33,9 @@ def bind(bindings: Bindings, services: Services) -> None:
     def set_verifier(tx: SharedTx, caller: Caller, oid: int, verifier: str, driver: str) -> int:
         return users.set_verifier(tx, caller, oid, verifier, driver=driver)
 
-    async def hash_if_given(_caller: Caller, oid: int, driver: str, password: str) -> tuple[Any, ...]:
+    async def hash_if_given(caller: Caller, oid: int, driver: str, password: str) -> tuple[Any, ...]:
+        with services.database.read() as tx:
+            users.require_driver_change(tx, caller, oid)
         return oid, driver, await users.new_verifier(services.hasher, password, driver, scheme) if password else ""
 
     async def generate(_caller: Caller, name: str, token: str, valid_s: int, egid: int) -> tuple[Any, ...]:

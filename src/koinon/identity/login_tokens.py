@@ -43,7 +43,7 @@ def request(
         egid: the one group that a session with it has, -1 for all of the user's.
         generated: a random token, made outside so that the job can run again.
         now: seconds since 1970.
-        max_token_s: this zone's cap on the life of tokens, -1 for none.
+        max_token_s: this zone's cap on the life of tokens, -1 for none, 0 to make no tokens.
 
     Returns:
         The token, in clear for the last time; what was removed when ``valid_s`` is 0.
@@ -51,7 +51,7 @@ def request(
     Raises:
         NotFoundError: no such user.
         AuthorizationError: the caller may not manage the user.
-        ActionError: the user's driver has no tokens.
+        ActionError: the user's driver or this zone has no tokens.
         BadArgumentError: no such token, ten already, a group that is not the user's, a time that makes no sense.
     """
     row = tx.named("user_pool", name)
@@ -66,6 +66,8 @@ def request(
         user.tokens = _without(user, token)
         tx.update("user_pool", user.as_row())
         return token
+    if max_token_s == 0:
+        raise ActionError("Login tokens are disabled in this zone ([login] max_token_s)", object_id=user.oid)
     if valid_s < FOREVER or valid_s > _MAX_VALID_S:
         raise BadArgumentError("Wrong valid period for token")
     for limit in (cap, max_token_s):

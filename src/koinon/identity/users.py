@@ -25,7 +25,7 @@ from koinon.policy.caller import Caller
 
 __all__ = [
     "ONEADMIN", "User", "add_group", "change_driver", "change_primary_group", "create", "del_group", "delete", "document", "driver_of",
-    "get", "new_verifier", "pool_document", "set_enabled", "set_verifier", "show", "update",
+    "get", "new_verifier", "pool_document", "require_create", "require_driver_change", "set_enabled", "set_verifier", "show", "update",
 ]  # fmt: skip
 
 ONEADMIN: Final = 0
@@ -93,12 +93,7 @@ def create(tx: SharedTx, caller: Caller, name: str, verifier: str, driver: str, 
         AuthorizationError: the caller may not.
         InternalError: name or driver not allowed, or the name taken.
     """
-    needs = [(Right.CREATE, access.new_object(caller, Kind.USER))]
-    for gid in dict.fromkeys(group_ids):
-        target = access.target_of(tx, Kind.GROUP, gid)
-        if gid != caller.gid:
-            needs.append((Right.MANAGE, target))
-    access.require_all(tx, caller, needs)
+    require_create(tx, caller, group_ids)
     require_name(name, Kind.USER)
     driver = driver or auth_drivers.CORE
     _require_driver_name(driver, InternalError)
@@ -122,6 +117,20 @@ def create(tx: SharedTx, caller: Caller, name: str, verifier: str, driver: str, 
     )
     tx.insert(_TABLE, user.as_row())
     return user.oid
+
+
+def require_create(tx: ReadTx, caller: Caller, group_ids: Sequence[int]) -> None:
+    """Refuse a caller who may not create users, or not in these groups; also asked before a password is hashed for nothing.
+
+    Raises:
+        NotFoundError, AuthorizationError: as ``create``.
+    """
+    needs = [(Right.CREATE, access.new_object(caller, Kind.USER))]
+    for gid in dict.fromkeys(group_ids):
+        target = access.target_of(tx, Kind.GROUP, gid)
+        if gid != caller.gid:
+            needs.append((Right.MANAGE, target))
+    access.require_all(tx, caller, needs)
 
 
 def delete(tx: SharedTx, caller: Caller, oid: int) -> int:
@@ -182,7 +191,7 @@ def change_driver(tx: SharedTx, caller: Caller, oid: int, driver: str, verifier:
         NotFoundError, AuthorizationError.
         ActionError: not the name of a driver.
     """
-    access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.USER, oid))
+    require_driver_change(tx, caller, oid)
     _require_driver_name(driver, ActionError)
     user = get(tx, oid)
     user.driver = driver
@@ -191,6 +200,15 @@ def change_driver(tx: SharedTx, caller: Caller, oid: int, driver: str, verifier:
         user.tokens = []
     tx.update(_TABLE, user.as_row())
     return oid
+
+
+def require_driver_change(tx: ReadTx, caller: Caller, oid: int) -> None:
+    """Refuse a caller who may not change this user's driver; also asked before a password is hashed for nothing.
+
+    Raises:
+        NotFoundError, AuthorizationError: as ``change_driver``.
+    """
+    access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.USER, oid))
 
 
 def set_enabled(tx: SharedTx, caller: Caller, oid: int, enabled: bool) -> int:
