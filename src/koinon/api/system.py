@@ -37,7 +37,7 @@ def bind(bindings: Bindings, services: Services) -> None:
             _vector("FEDERATION", {"MODE": state.role.upper(), "SERVER_ID": "-1", "ZONE_ID": str(state.zone_id)}),
             _single("LISTEN_ADDRESS", server.listen),
             _single("PORT", str(server.port)),
-            _single("SESSION_EXPIRATION_TIME", str(services.settings.login.remember_s)),
+            _single("SESSION_EXPIRATION_TIME", str(int(services.settings.login.remember_s))),
             _single("TIMEOUT", str(int(federation.redirect_timeout_s))),
         ))  # fmt: skip
         return escape(f"<OPENNEBULA_CONFIGURATION>{fields}</OPENNEBULA_CONFIGURATION>").encode()
