@@ -13,7 +13,7 @@ import pytest
 from koinon.database.database import Database
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import read_commits
-from koinon.database.transactions import SharedTx, ZoneTx
+from koinon.database.transactions import ReadTx, SharedTx, ZoneTx
 from koinon.database.writer import Request
 from koinon.errors import ActionError, BadArgumentError, InternalError, UnavailableError
 from koinon.statements import digest
@@ -279,5 +279,51 @@ def test_waiting_for_a_position_ends_when_it_is_there_or_after_the_time_limit(tm
         await database.write_shared("add", add_user())
         assert await waiting
         assert not await database.reached(3, 0.01)
+
+    with_database(tmp_path, test)
+
+
+def test_what_was_computed_from_a_shared_row_is_dropped_when_a_row_of_the_zone_that_enters_it_changes(tmp_path: Path) -> None:
+    """Also for other processes, and for jobs later in the same group."""
+
+    def note(name: str) -> Callable[[ZoneTx], str]:
+        def job(tx: ZoneTx) -> str:
+            tx.execute("DELETE FROM user_quotas")
+            tx.execute("INSERT INTO user_quotas (user_oid, body) VALUES (0, ?)", (name,))
+            tx.touch("user_pool", 0)
+            return shown(tx)
+
+        return job
+
+    def shown(tx: ReadTx) -> str:
+        made = tx.memo("user_pool", 0, "shown", lambda row: f"{row.name} {tx.fetch('SELECT body FROM user_quotas')}")
+        assert made is not None
+        return made
+
+    async def test(database: Database) -> None:
+        await database.write_shared("add", add_user("ada"))
+        with database.read() as tx:
+            assert shown(tx) == "ada []"
+            before = tx.state
+        assert await asyncio.gather(*(database.write_zone("note", note(name)) for name in "xy")) == ["ada [('x',)]", "ada [('y',)]"]
+        with database.read() as tx:
+            assert shown(tx) == "ada [('y',)]"
+            assert tx.state.versions["user_pool"] == tx.state.write_seq > before.write_seq
+            assert tx.state.head == before.head
+
+    with_database(tmp_path, test)
+
+
+def test_a_local_write_sees_what_the_group_has_changed_before_it(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        await database.write_shared("add", add_user("ada"))
+        with database.read() as tx:
+            assert tx.row("user_pool", 0) == user(0, "ada")
+
+        def rename(tx: SharedTx) -> None:
+            tx.update("user_pool", user(0, "bob"))
+
+        seen = await asyncio.gather(database.write_shared("rename", rename), database.write_zone("look", lambda tx: tx.row("user_pool", 0)))
+        assert seen[1] == user(0, "bob")
 
     with_database(tmp_path, test)

@@ -149,7 +149,25 @@ class ReadTx:
 
 
 class ZoneTx(ReadTx):
-    """A write of this zone's own tables."""
+    """A write of this zone's own tables.
+
+    Args:
+        connection: the writer's.
+        state: as of the group's first statement.
+        cache: rows as they were before the group; None reads all from the database.
+        touched: shared objects that the group has changed or ``touch``ed so far.
+    """
+
+    def __init__(
+        self, connection: Connection, state: ZoneState, cache: RowCache | None, touched: set[tuple[str, int]] | None = None
+    ) -> None:
+        super().__init__(connection, state, cache)
+        if touched is not None:
+            self._changed = touched
+
+    def touch(self, table: str, oid: int) -> None:
+        """Say that a shared object's document reads differently here, for a row of this zone enters it: what was computed is dropped."""
+        self._changed.add((table, oid))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement on a local table; rows touched."""
@@ -179,9 +197,8 @@ class SharedTx(ZoneTx):
         derivations: Sequence[Derivation],
         touched: set[tuple[str, int]],
     ) -> None:
-        super().__init__(connection, state, cache)
+        super().__init__(connection, state, cache, touched)
         self._changes = RowChanges(self, dialect, derivations, touched)
-        self._changed = touched
         self.statements: list[RowChange] = []
 
     @property
@@ -240,10 +257,9 @@ class ApplyTx(ZoneTx):
         derivations: Sequence[Derivation],
         touched: set[tuple[str, int]],
     ) -> None:
-        super().__init__(connection, state, None)
+        super().__init__(connection, state, None, touched)
         self._dialect = dialect
         self._changes = RowChanges(self, dialect, derivations, touched)
-        self._changed = touched
         self._digests: dict[str, int] = {}
 
     def claim(self, old: Head) -> None:

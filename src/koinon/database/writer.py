@@ -273,7 +273,7 @@ class Writer:
             elif job.kind is ApplyTx:
                 job.value = await self._in_slices(job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched)))
             else:
-                job.value = job.run(ZoneTx(connection, state, self._cache))
+                job.value = job.run(ZoneTx(connection, state, self._cache, touched))
         except Exception as error:
             if self._dialect.lost_transaction(connection):
                 raise _Lost(self._dialect.explain(error)) from error
