@@ -4,8 +4,9 @@ Path:     Database.write_* -> Writer.submit() -> run group -> COMMIT -> the call
 Holds:    a failed job leaves nothing, not even a gap in the log: statements are numbered after the last savepoint. A transaction that an
           error has thrown away is run again, job by job. If COMMIT fails in doubt, the commit is looked up; what can't be found out is
           said to be unknown.
-Threads:  on SQLite jobs run on the event loop, in slices of about a millisecond; COMMIT waits for the disk in a thread of its own. Jobs in
-          a thread would fight the readers for the interpreter lock at each statement (docs/decisions/0003-writer-on-the-loop.md).
+Threads:  on SQLite jobs run on the event loop, in slices of two milliseconds, and so does COMMIT while the disk syncs within one; for a
+          slower disk it goes to a thread. Elsewhere than on the loop they would fight the readers for the interpreter lock at each
+          statement (docs/decisions/0003-writer-on-the-loop.md).
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 GROUP_SIZE: Final = 64
-_SLICE_S: Final = 0.001
+_SLICE_S: Final = 0.002
+#: A disk that syncs faster than this on average may hold the loop; the hop to a thread and back costs more beside busy readers.
+_FAST_COMMIT_S: Final = 0.001
+_NEWEST_WEIGHT: Final = 0.1
+#: One in so many commits is made on the loop though the disk was slow, to notice when it no longer is.
+_PROBE_EVERY: Final = 128
 _TRIES: Final = 3
 _SPACE_CHECK_S: Final = 1.0
 
@@ -151,6 +157,8 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._slice_began = 0.0
+        self._sync_s = 0.0  # how long the disk takes, as a moving mean
+        self._commits = 0
         self._space_checked_at = -_SPACE_CHECK_S
         self._space_left = True
 
@@ -377,7 +385,7 @@ class Writer:
             raise _Lost("the database dropped the transaction before COMMIT")
         self._notes.leave(state.write_seq, changed)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, connection.execute, "COMMIT")
+            await self._sync()
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
             durable = self._look_up(state.write_seq, commits)
@@ -391,6 +399,16 @@ class Writer:
                         f"Outcome unknown: the database failed while it made the change durable ({error}). Look before you try again."
                     )
         self._listener(CommitNotice(read_state(connection), commits, changed))
+
+    async def _sync(self) -> None:
+        """COMMIT, on the loop if the disk is fast, in a thread if not."""
+        self._commits += 1
+        if self._sync_s > _FAST_COMMIT_S and self._commits % _PROBE_EVERY:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.execute, "COMMIT")
+            return
+        began = time.perf_counter()
+        self._connection.execute("COMMIT")
+        self._sync_s += _NEWEST_WEIGHT * (time.perf_counter() - began - self._sync_s)
 
     def _look_up(self, write_seq: int, commits: tuple[LoggedCommit, ...]) -> bool | None:
         """Whether a group whose COMMIT failed is in the database after all; None if the database does not say."""
