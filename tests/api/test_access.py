@@ -111,6 +111,8 @@ class Scene:
     def things(self, need: Need, actor: Actor) -> list[Thing]:
         """The objects that a need is about."""
         kind = need.kind.acl_name
+        if need.but_oneself and self.user == actor.uid:
+            return []
         if need.param is None:
             return [Thing(kind, -1, actor.gid if need.right.name == "CREATE" else -1)]
         if kind == "ZONE":
@@ -168,6 +170,8 @@ class Scene:
                 return (f"{0x100000000 + 50_000 + self.number:x}", "10400000000", "1", "400000000")
             case "one.acl.delrule":
                 return (self.desk.rule(f"#{60_000 + self.number} USER/* USE #0"),)
+            case "koinon.acl.explain":
+                return (self.user, "USE", "ZONE/#0", -1)
             case "one.zone.allocate":
                 return (f'NAME="{self.name("zone")}" ENDPOINT="http://x:2633/RPC2"',)
             case "one.zone.rename":

@@ -451,6 +451,22 @@ def list_zones(at: Place) -> None:
     assert {zone.ID for zone in at.zone.client(name, "Secret1").zonepool.info().ZONE} == {zone.ID for zone in listed.values()}
 
 
+# --- what only we offer
+
+
+@exercise("koinon.acl.explain")
+def explain_rights(at: Place) -> None:
+    uid, name = at.user()
+    there = at.zones.slaves[0].status()["zone_id"]
+    rule = at.one.acl.addrule(*OneAcl().parse_rule(f"#{uid} USER/* MANAGE #{there}"))
+    answer = json.loads(at.raw.value("koinon.acl.explain", uid, "MANAGE", "USER/#0", there))
+    assert (answer["allowed"], answer["by"]["rule_id"], answer["zone"]["id"]) == (True, rule, there)
+    own = json.loads(at.zone.caller(f"{name}:Secret1").value("koinon.acl.explain", -1, "MANAGE", "USER/#0", 0))
+    assert (own["allowed"], own["user"]["id"]) == (False, uid)
+    assert [(near["rule_id"], [lack["part"] for lack in near["lacks"]]) for near in own["nearest"]] == [(rule, ["zone"])]
+    assert at.zone.caller(f"{name}:Secret1").call("koinon.acl.explain", 0, "MANAGE", "USER/#0", 0)[2] == 0x200
+
+
 # --- the server itself
 
 

@@ -13,7 +13,7 @@ from koinon.objects.acl import Right, Rule
 from koinon.objects.kinds import Kind
 from koinon.policy.caller import Caller
 from koinon.policy.decide import Target, Visible, decide, visible
-from koinon.policy.explain import explain
+from koinon.policy.explain import Miss, explain
 from koinon.policy.rules import RuleSet
 
 ZONE = 3
@@ -163,7 +163,7 @@ def test_rules_of_other_zones_never_match() -> None:
     assert decide(caller(5, 100), Right.MANAGE, market, there)
     assert decide(caller(5, 100), Right.USE, Target(Kind.ZONE, 0), here)
     explained = explain(caller(5, 100), Right.MANAGE, market, here)
-    assert [miss.misses for miss in explained.nearest] == [("it is for another zone",)]
+    assert [miss.misses for miss in explained.nearest] == [(Miss("zone", "counts in zone 101 only, not in zone 0"),)]
 
 
 def test_a_narrowed_token_has_the_rights_of_one_group() -> None:
@@ -237,12 +237,23 @@ def test_explains_the_rule_that_allows_and_those_that_nearly_do() -> None:
     allowed = explain(caller(5, 1), Right.USE, Target(Kind.VM, 1, uid=6), rules)
     assert (allowed.allowed, allowed.reason) == (True, "rule: @1 VM/#1 USE #3")
     refused = explain(caller(5, 1), Right.MANAGE, Target(Kind.VM, 1, uid=6, gid=1, bits=0o740), rules)
-    assert [(miss.source, miss.rule.text(), miss.misses) for miss in refused.nearest] == [
-        ("owner bits", "#6 VM/#1 USE+MANAGE+ADMIN #3", ("it is for other users",)),
-        ("group bits", "@1 VM/#1 USE #3", ("it does not grant MANAGE",)),
-        ("rule", "@2 VM/#1 MANAGE #3", ("it is for other users",)),
-        ("rule", "@1 VM/#1 USE #3", ("it does not grant MANAGE",)),
-        ("rule", "@2 VM/@8 USE #3", ("it is for other users", "it does not grant MANAGE", "it is for other objects")),
+    assert [(near.source, near.rule.text(), tuple(miss.text for miss in near.misses)) for near in refused.nearest] == [
+        ("group bits", "@1 VM/#1 USE #3", ("grants USE, not MANAGE",)),
+        ("rule", "@1 VM/#1 USE #3", ("grants USE, not MANAGE",)),
+        ("owner bits", "#6 VM/#1 USE+MANAGE+ADMIN #3", ("is for user 6",)),
+        ("rule", "@2 VM/#1 MANAGE #3", ("is for members of group 2",)),
+        ("rule", "@2 VM/@8 USE #3", ("is for members of group 2", "grants USE, not MANAGE", "is about objects of group 8")),
     ]
+    own = explain(caller(5, 1), Right.MANAGE, Target(Kind.VM, 1, uid=6, gid=1, bits=0o740), rules, others=False)
+    assert [near.rule.text() for near in own.nearest] == ["@1 VM/#1 USE #3", "@1 VM/#1 USE #3"]
     bits = explain(caller(6, 2), Right.ADMIN, Target(Kind.VM, 1, uid=6, bits=0o100), rules)
     assert (bits.allowed, bits.source) == (True, "owner bits")
+    assert bits.reason == "the permissions of the object give its owner ADMIN"
+
+
+def test_explains_rights_that_do_not_add_up() -> None:
+    rules = ruleset("#5 HOST/* MANAGE", "#5 HOST/* USE", "#5 HOST/%9 USE+MANAGE")
+    refused = explain(caller(5, 1), Right.USE | Right.MANAGE, Target(Kind.HOST, 1), rules)
+    assert refused.reason == "each of these rights is allowed by itself, but no one rule has them all"
+    assert Miss("object", "is about what is in cluster 9") in [miss for near in refused.nearest for miss in near.misses]
+    assert explain(caller(8, 0, 1), Right.ADMIN, Target(Kind.HOST, 1), rules).reason.startswith("a member of group 0 ")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import structlog
 
 from koinon.api.bindings import Bindings
-from koinon.database.transactions import SharedTx
-from koinon.identity import acl
+from koinon.database.transactions import ReadTx, SharedTx
+from koinon.identity import acl, explanation
+from koinon.objects.kinds import Kind
 from koinon.policy.caller import Caller
+from koinon.policy.decide import Target
 
 log = structlog.get_logger(__name__)
 
@@ -22,8 +24,18 @@ def add_rule(tx: SharedTx, caller: Caller, user: str, resource: str, rights: str
     return acl.add_rule(tx, caller, acl.parse(user, resource, rights, zone, default_zone=tx.state.zone_id))
 
 
+def explain(tx: ReadTx, caller: Caller, uid: int, right: str, target: str, zone_id: int) -> str:
+    """Say why a user may or may not do something."""
+    return explanation.answer(tx, caller, uid, right, target, zone_id, local_target=_local_target)
+
+
+def _local_target(_tx: ReadTx, _kind: Kind, _oid: int) -> Target | None:
+    return None
+
+
 def bind(bindings: Bindings) -> None:
     """Bind every row about ACL rules."""
     bindings.bind("one.acl.addrule", add_rule)
     bindings.bind("one.acl.delrule", acl.delete_rule)
     bindings.bind("one.acl.info", acl.show_all)
+    bindings.bind("koinon.acl.explain", explain)

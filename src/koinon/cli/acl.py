@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 import click
 
-from koinon.cli import references
+from koinon.cli import explanations, references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import text, text_of
@@ -101,5 +101,7 @@ ACL_COMMANDS = (
             "Remove rules, by id.", delete),
     command("list",   "one.acl.info",                       (),        LIST_FORMS,
             "Show the rules.", show_list),
+    command("explain", "koinon.acl.explain one.userpool.info one.zonepool.info", explanations.PARAMETERS, explanations.OPTIONS,
+            "Say why USER may or may not do RIGHT (as USE) to OBJECT (as HOST/#3, or HOST/* for a new one).", explanations.explain),
 )
 # fmt: on

@@ -52,6 +52,15 @@ class Connection:
         return Connection(self.environment, endpoint=self._endpoint, zone=self._zone, answer_s=self.answer_s, session=session)
 
     @property
+    def chosen_zone(self) -> str | None:
+        """The id or name of the zone that the person chose, if any."""
+        return self._zone
+
+    def without_zone(self) -> Connection:
+        """The zone that would be asked if none were chosen."""
+        return Connection(self.environment, endpoint=self._endpoint, answer_s=self.answer_s, session=self._session)
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where calls go."""
         return self._ready().endpoint

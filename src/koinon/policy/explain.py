@@ -1,14 +1,14 @@
-"""Why a decision is what it is: the rule that allows, or those that came nearest to it.
+"""Why a decision is what it is: the rule, permission or membership that allows, or the rules that came nearest to it.
 
 Holds:    the same answer as decide(), always; slow, for people who ask.
-Not here: the decision itself (decide.py).
+Not here: the decision itself (decide.py); the names of users, groups and zones (identity/explanation.py).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -20,19 +20,25 @@ from koinon.policy.rules import RuleSet
 
 _SHOWN: Final = 5
 
+#: The part of a rule that does not suit.
+Part = Literal["user", "right", "object", "zone"]
+#: A stored rule, or the object's permissions for its owner, its group, everybody.
+Source = Literal["rule", "owner bits", "group bits", "other bits"]
+
+
+class Miss(msgspec.Struct, frozen=True):
+    """One thing about a rule that would have to be different."""
+
+    part: Part
+    text: str
+
 
 class NearMiss(msgspec.Struct, frozen=True):
-    """A rule that did not match, and what about it did not, in words.
-
-    Attributes:
-        rule: the rule.
-        source: ``rule`` for a stored one, ``owner bits``, ``group bits`` or ``other bits`` for the object's permissions.
-        misses: each thing that would have to be different.
-    """
+    """A rule that did not match, and all that about it did not. Permissions of the object are told as the rule that they stand for."""
 
     rule: Rule
-    source: str
-    misses: tuple[str, ...]
+    source: Source
+    misses: tuple[Miss, ...]
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -42,47 +48,74 @@ class Explanation(msgspec.Struct, frozen=True):
         allowed: the answer.
         reason: one line for people.
         rule: what allowed it; None for an administrator and for a refusal.
-        source: where ``rule`` is from, as in NearMiss; empty if there is none.
+        source: where ``rule`` is from; None if there is none.
         nearest: for a refusal, at most five rules, those with the least misses first.
     """
 
     allowed: bool
     reason: str
     rule: Rule | None = None
-    source: str = ""
+    source: Source | None = None
     nearest: tuple[NearMiss, ...] = ()
 
 
-def explain(caller: Caller, right: Right, target: Target, rules: RuleSet) -> Explanation:
+def explain(caller: Caller, right: Right, target: Target, rules: RuleSet, *, others: bool = True) -> Explanation:
     """Decide as ``decide`` does, and say why.
 
     Args:
-        caller: who asks.
+        caller: whose request it would be.
         right: what they ask for.
         target: what is to be used.
         rules: the rules of the zone that evaluates.
+        others: whether rules for other users may be shown.
     """
     asked = int(right)
     if 0 < target.locked <= asked:
-        return Explanation(False, f"the object is locked for {_names(target.locked)} and everything above, for administrators too")
+        return Explanation(False, f"the object is locked for {names(target.locked)} and everything above, for administrators too")
     if caller.is_admin:
-        return Explanation(True, "user 0 and the members of group 0 may do everything")
+        who = "user 0" if caller.uid == 0 else "a member of group 0"
+        return Explanation(True, f"{who} may do everything, whatever the rules say")
     allowed = decide(caller, right, target, rules)
     near: list[NearMiss] = []
     for source, rule in _candidates(target, rules):
         misses = tuple(_misses(caller, asked, target, rules.zone_id, source, rule))
         if not misses and allowed:
-            return Explanation(True, f"{source}: {rule.text()}", rule, source)
-        near.append(NearMiss(rule, source, misses))
-    nearest = tuple(heapq.nsmallest(_SHOWN, near, key=lambda miss: len(miss.misses)))
-    return Explanation(False, "neither the permissions of the object nor a rule allows it", nearest=nearest)
+            return Explanation(True, _grounds(source, rule), rule, source)
+        if others or all(miss.part != "user" for miss in misses):
+            near.append(NearMiss(rule, source, misses))
+    nearest = tuple(heapq.nsmallest(_SHOWN, near, key=_distance))
+    single = [one for one in Right if asked & one]
+    if len(single) > 1 and all(decide(caller, one, target, rules) for one in single):
+        return Explanation(False, "each of these rights is allowed by itself, but no one rule has them all", nearest=nearest)
+    return Explanation(False, "neither a permission of the object nor a rule allows it", nearest=nearest)
 
 
-def _candidates(target: Target, rules: RuleSet) -> Iterator[tuple[str, Rule]]:
+def names(rights: int) -> str:
+    """Rights as rules write them, ``USE+MANAGE``."""
+    return "+".join(right.name or "" for right in Right if rights & right)
+
+
+def _grounds(source: Source, rule: Rule) -> str:
+    if source == "rule":
+        return f"rule: {rule.text()}"
+    whose = {"owner bits": "its owner", "group bits": "its group", "other bits": "everybody"}[source]
+    return f"the permissions of the object give {whose} {names(rule.rights)}"
+
+
+def _distance(near: NearMiss) -> tuple[int, bool]:
+    """Few misses are near; among equals, a rule for this very user is nearer than one for somebody else."""
+    return len(near.misses), any(miss.part == "user" for miss in near.misses)
+
+
+def _candidates(target: Target, rules: RuleSet) -> Iterator[tuple[Source, Rule]]:
     """The permission bits as rules, then the stored rules about this kind."""
     kind = target.kind.bit
     if target.oid >= 0:
-        owners = (("owner bits", acl.user(target.uid), 6), ("group bits", acl.group(target.gid), 3), ("other bits", acl.everyone(), 0))
+        owners: tuple[tuple[Source, int, int], ...] = (
+            ("owner bits", acl.user(target.uid), 6),
+            ("group bits", acl.group(target.gid), 3),
+            ("other bits", acl.everyone(), 0),
+        )
         for source, who, shift in owners:
             bits = target.bits >> shift & 7
             rights = (bits >> 2 & 1) * acl.USE | (bits >> 1 & 1) * acl.MANAGE | (bits & 1) * acl.ADMIN
@@ -93,16 +126,17 @@ def _candidates(target: Target, rules: RuleSet) -> Iterator[tuple[str, Rule]]:
             yield "rule", rule
 
 
-def _misses(caller: Caller, asked: int, target: Target, zone_id: int, source: str, rule: Rule) -> Iterator[str]:
+def _misses(caller: Caller, asked: int, target: Target, zone_id: int, source: Source, rule: Rule) -> Iterator[Miss]:
     whose = (acl.everyone(), acl.user(caller.uid), *map(acl.group, caller.groups))
     if rule.user not in whose:
-        yield "it is for other users"
+        who = f"user {rule.user & acl.ID_MASK}" if rule.user & acl.INDIVIDUAL else f"members of group {rule.user & acl.ID_MASK}"
+        yield Miss("user", f"is for {who}")
     if asked & ~rule.rights:
-        yield f"it does not grant {_names(asked & ~rule.rights)}"
+        yield Miss("right", f"grants {names(rule.rights)}, not {names(asked & ~rule.rights)}")
     if not _covers(rule, target, is_bits=source != "rule"):
-        yield "it is for other objects"
+        yield Miss("object", f"is about {_about(rule)}")
     if rule.zone not in (acl.all_zones(), acl.zone(zone_id)):
-        yield "it is for another zone"
+        yield Miss("zone", f"counts in zone {rule.zone & acl.ID_MASK} only, not in zone {zone_id}")
 
 
 def _covers(rule: Rule, target: Target, *, is_bits: bool) -> bool:
@@ -116,5 +150,12 @@ def _covers(rule: Rule, target: Target, *, is_bits: bool) -> bool:
     return selector == acl.ALL and target.all_rules
 
 
-def _names(rights: int) -> str:
-    return "+".join(right.name or "" for right in Right if rights & right)
+def _about(rule: Rule) -> str:
+    oid = rule.resource & acl.ID_MASK
+    if rule.resource & acl.INDIVIDUAL:
+        return f"#{oid} alone"
+    if rule.resource & acl.GROUP:
+        return f"objects of group {oid}"
+    if rule.resource & acl.CLUSTER:
+        return f"what is in cluster {oid}"
+    return "all objects, which an address reservation minds not"
