@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from koinon.api.bindings import Bindings, Bound
 from koinon.database.writer import Request
 from koinon.errors import CloudError, InternalError, NotFoundError
 from koinon.objects.kinds import Kind
+from koinon.wire import xmlrpc
 from koinon.wire.calls import CALLS, Call, Runs
 from koinon.wire.xmlrpc import Fault, encode_call
 from tests.api.desk import ACTION, INTERNAL, ONEADMIN, SECRET, Desk, Failure, session
@@ -289,6 +291,20 @@ def test_calls_made_together_each_get_their_own_answer(desk: Desk) -> None:
     marks = [b"&lt;NAME&gt;%b" % name.encode(), b"<i4>256</i4>", b"<i4>%d</i4>" % uid, b"<i4>512</i4>"]
     for answer, mark in zip(desk.site.run(together()), marks * 10, strict=True):
         assert mark in answer
+
+
+def test_a_long_call_is_read_beside_the_loop_and_a_short_one_on_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def decode(body: bytes) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return original(body)
+
+    original = xmlrpc.decode
+    monkeypatch.setattr(xmlrpc, "decode", decode)
+    for surplus in ("", "x" * 10**6):
+        assert desk.value(ONEADMIN, "one.system.version", surplus) == "7.4.0"
+    assert threads == [True, False]
 
 
 # --- secrets

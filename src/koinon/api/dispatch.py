@@ -8,6 +8,7 @@ Not here: what a call does (bindings.py and the domain); how a redirect travels 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,7 @@ from koinon.wire.calls import CALLS, Call, Runs
 log = structlog.get_logger(__name__)
 
 _numbers: Final = count(1)
+_LONG: Final = 256 * 1024  #: bytes of a call that take some milliseconds to read
 
 
 class Answer(NamedTuple):
@@ -69,7 +71,7 @@ class Dispatcher:
     async def answer(self, body: bytes) -> Answer:
         """Answer an XML-RPC body. Never raises but for cancellation."""
         try:
-            request = xmlrpc.decode(body)
+            request = await _decode(body)
             call = CALLS.get(request.method)
             if call is None:
                 raise xmlrpc.unknown_method(request.method)
@@ -97,10 +99,12 @@ class Dispatcher:
         bound = self._bindings[call.name]
         with self._database.read() as tx:
             caller = self._login.remembered(session, tx, tx.state.zone_id, clock.now_s())
-            if caller is not None and not call.writes:
+            if caller is not None and not call.writes and not bound.in_thread:
                 return self._read(call, bound, tx, caller, arguments)
         if caller is None:
             caller = await self._login.authenticate(session, self._database.state().zone_id)
+        if bound.in_thread:
+            return await self._read_in_thread(call, bound, caller, arguments)
         with self._database.read() as tx:
             if not call.writes:
                 return self._read(call, bound, tx, caller, arguments)
@@ -119,6 +123,9 @@ class Dispatcher:
         if not call.when_disabled:
             _require_enabled(call, tx)
         return _success(bound.run(tx, caller, *arguments))
+
+    async def _read_in_thread(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any]) -> Answer:
+        return await self._database.read_in_thread(lambda tx: self._read(call, bound, tx, caller, arguments))
 
     async def _write(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], request: Request) -> Written[Any]:
         halted = self._halted()
@@ -141,7 +148,7 @@ class Dispatcher:
             CloudError: what the caller gets to read.
         """
         try:
-            decoded = xmlrpc.decode(body)
+            decoded = await _decode(body)
             call = CALLS.get(decoded.method)
             if call is None or not call.writes:
                 raise InternalError(f"{decoded.method} is not redirected: every zone answers it itself.")
@@ -158,6 +165,11 @@ class Dispatcher:
         if call.runs is Runs.HOME and arguments[0] != request.origin_zone:
             raise ActionError(f"Only zone {arguments[0]} itself can do this.", object_id=arguments[0])
         return await self._write(call, self._bindings[call.name], caller, arguments, request)
+
+
+async def _decode(body: bytes) -> xmlrpc.Request:
+    """Read a call; a long one in a thread, or a stranger's 64 MiB would hold up everybody for seconds."""
+    return xmlrpc.decode(body) if len(body) <= _LONG else await asyncio.to_thread(xmlrpc.decode, body)
 
 
 def _unreachable(_tx: object) -> None:

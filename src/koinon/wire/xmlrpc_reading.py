@@ -19,6 +19,11 @@ from koinon.wire.values import I8, DateTime, Fault, Malformed, Request, Value
 MAX_DEPTH: Final = 64
 #: A call with more values than this is no call of ours; without a bound, 64 MiB of `<value/>` would hold the thread for seconds.
 MAX_VALUES: Final = 100_000
+#: A client may declare a namespace or two. Expat gathers all of a tag's attributes before it tells us of one.
+MAX_ATTRIBUTES: Final = 16
+#: Bytes of one tag or comment: with a 64 MiB tag full of attributes expat is busy for half a minute.
+MAX_TAG: Final = 256 * 1024
+_CHUNK: Final = 64 * 1024
 _ENCODINGS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "utf-16"})
 
 
@@ -167,8 +172,10 @@ def _read(body: bytes, document: _State) -> tuple[str, list[Value], bool]:
     seen = 0
     is_fault = False
 
-    def start(tag: str, _attributes: dict[str, str]) -> None:
+    def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal state, values, names
+        if attributes and len(attributes) > MAX_ATTRIBUTES:
+            raise Malformed(f"<{tag[:64]}> has more than {MAX_ATTRIBUTES} attributes.")
         step = state.get(tag)
         if step is None:
             raise Malformed(f"<{tag[:64]}> can't stand here.")
@@ -218,7 +225,12 @@ def _read(body: bytes, document: _State) -> tuple[str, list[Value], bool]:
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.XmlDeclHandler = _check_declaration
     try:
-        parser.Parse(body, True)
+        # In pieces, so that a tag without end is noticed while it is short; text is never held back.
+        for begin in range(0, len(body) - _CHUNK, _CHUNK):
+            parser.Parse(body[begin : begin + _CHUNK], False)
+            if begin + _CHUNK - parser.CurrentByteIndex > MAX_TAG:
+                raise Malformed(f"A tag or comment is longer than {MAX_TAG} bytes.")
+        parser.Parse(body[(len(body) - 1) // _CHUNK * _CHUNK :] if len(body) > _CHUNK else body, True)
     except ExpatError as error:
         raise Malformed(f"Not well-formed XML: {error}.") from None
     except (ValueError, LookupError) as error:  # bytes that the declared encoding can't hold
