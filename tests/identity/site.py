@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from koinon.accounting import quota_rows
 from koinon.daemon.bootstrap import NewZone, fill
 from koinon.database.database import Database
 from koinon.database.transactions import ReadTx, SharedTx
@@ -42,7 +43,7 @@ class Site:
 
     @staticmethod
     async def _open(folder: Path) -> Database:
-        database = Database.open(folder / "koinon.db", derivations=[membership.MEMBERS])
+        database = Database.open(folder / "koinon.db", derivations=[membership.MEMBERS, *quota_rows.DERIVATIONS])
         database.start()
         return database
 

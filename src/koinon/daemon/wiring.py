@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from koinon.accounting import quota_rows
 from koinon.api import acl, groups, system, users, zones
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
@@ -48,7 +49,7 @@ class Zone:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = self._database = Database.open(
             settings.database.path,
-            derivations=[membership.MEMBERS],
+            derivations=[membership.MEMBERS, *quota_rows.DERIVATIONS],
             reserve_bytes=settings.database.disk_reserve_mib << 20,
         )
         database.start()

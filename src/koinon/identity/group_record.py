@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
+from koinon.accounting import quota_rows
 from koinon.database.transactions import ReadTx
 from koinon.errors import InternalError, NotFoundError
-from koinon.identity import access, pool_lists, quota_documents
+from koinon.identity import access, pool_lists
 from koinon.objects import xml
 from koinon.objects.acl import ALL, GROUP, INDIVIDUAL, Right, Rule, all_zones, resource, user
 from koinon.objects.kinds import Kind
@@ -22,7 +23,7 @@ from koinon.statements.schema import PoolRow
 
 OWN: Final = -1
 _POOL_HEAD: Final = xml.escape("<GROUP_POOL>").encode()
-_POOL_TAIL: Final = xml.escape(f"{quota_documents.DEFAULT_GROUP}</GROUP_POOL>").encode()
+_TABLE: Final = "group_pool"
 _MEMBERS_OBJECTS: Final = (
     Kind.VM, Kind.NET, Kind.IMAGE, Kind.TEMPLATE, Kind.DOCUMENT, Kind.SECGROUP, Kind.VROUTER, Kind.VMGROUP, Kind.BACKUPJOB,
 )  # fmt: skip
@@ -91,7 +92,7 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
 
 def document(tx: ReadTx, oid: int) -> bytes:
     """One group, escaped for the reply, whoever asks. Raises NotFoundError."""
-    made = tx.memo("group_pool", oid, "document", lambda row: _document(tx, row))
+    made = tx.memo(_TABLE, oid, "document", lambda row: _document(tx, row))
     if made is None:
         raise NotFoundError(Kind.GROUP.label, oid)
     return made
@@ -99,15 +100,17 @@ def document(tx: ReadTx, oid: int) -> bytes:
 
 def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
     """All groups that the caller may see, as chunks to be sent one after another."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.GROUP, lambda row: _listed(tx, row)), _POOL_TAIL]
+    tail = tx.table_memo(_TABLE, "pool tail", lambda: xml.escape(f"{quota_rows.default(tx, quota_rows.GROUPS)}</GROUP_POOL>").encode())
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.GROUP, lambda row: _listed(tx, row)), tail]
 
 
 def _document(tx: ReadTx, row: PoolRow) -> bytes:
     open_body = Group.from_row(row).shown(tx.members(row.oid)).removesuffix("</GROUP>")
-    rest = f"{quota_documents.NONE}{quota_documents.vlan_rules(row.oid)}{quota_documents.DEFAULT_GROUP}</GROUP>"
-    return xml.escape(open_body + rest).encode()
+    quotas = quota_rows.inside(tx, quota_rows.GROUPS, row.oid)
+    default = quota_rows.default(tx, quota_rows.GROUPS)
+    return xml.escape(f"{open_body}{quotas}{quota_rows.vlan_rules(tx, row.oid)}{default}</GROUP>").encode()
 
 
 def _listed(tx: ReadTx, row: PoolRow) -> bytes:
     body = Group.from_row(row).shown(tx.members(row.oid))
-    return xml.escape(f"{body}{quota_documents.beside(row.oid)}{quota_documents.vlan_rules(row.oid)}").encode()
+    return xml.escape(f"{body}{quota_rows.beside(tx, quota_rows.GROUPS, row.oid)}{quota_rows.vlan_rules(tx, row.oid)}").encode()

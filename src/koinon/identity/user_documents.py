@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from koinon.accounting import quota_rows
 from koinon.database.transactions import ReadTx
 from koinon.errors import NotFoundError
-from koinon.identity import access, auth_drivers, passwords, pool_lists, quota_documents
+from koinon.identity import access, auth_drivers, passwords, pool_lists
 from koinon.identity.user_record import User
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
@@ -21,7 +22,7 @@ from koinon.statements.schema import PoolRow
 SELF: Final = -1
 _HIDDEN: Final = "***"
 _POOL_HEAD: Final = escape("<USER_POOL>").encode()
-_POOL_TAIL: Final = escape(f"{quota_documents.DEFAULT_USER}</USER_POOL>").encode()
+_TABLE: Final = "user_pool"
 
 
 def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
@@ -37,7 +38,7 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
 
 def document(tx: ReadTx, oid: int) -> bytes:
     """One user, whoever asks. Raises NotFoundError."""
-    made = tx.memo("user_pool", oid, "document", _document)
+    made = tx.memo(_TABLE, oid, "document", lambda row: _document(tx, row))
     if made is None:
         raise NotFoundError(Kind.USER.label, oid)
     return made
@@ -45,16 +46,18 @@ def document(tx: ReadTx, oid: int) -> bytes:
 
 def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
     """All users that the caller may see, as chunks to be sent one after another."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.USER, _listed), _POOL_TAIL]
+    tail = tx.table_memo(_TABLE, "pool tail", lambda: escape(f"{quota_rows.default(tx, quota_rows.USERS)}</USER_POOL>").encode())
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.USER, lambda row: _listed(tx, row)), tail]
 
 
-def _document(row: PoolRow) -> bytes:
+def _document(tx: ReadTx, row: PoolRow) -> bytes:
     open_body = _masked(row).removesuffix("</USER>")
-    return escape(f"{open_body}{quota_documents.NONE}{quota_documents.DEFAULT_USER}</USER>").encode()
+    quotas = f"{quota_rows.inside(tx, quota_rows.USERS, row.oid)}{quota_rows.default(tx, quota_rows.USERS)}"
+    return escape(f"{open_body}{quotas}</USER>").encode()
 
 
-def _listed(row: PoolRow) -> bytes:
-    return escape(f"{_masked(row)}{quota_documents.beside(row.oid)}").encode()
+def _listed(tx: ReadTx, row: PoolRow) -> bytes:
+    return escape(f"{_masked(row)}{quota_rows.beside(tx, quota_rows.USERS, row.oid)}").encode()
 
 
 def _masked(row: PoolRow) -> str:
