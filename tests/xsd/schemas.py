@@ -21,6 +21,8 @@ _SCHEMA_OF: Final = {
     "ACL_POOL": "acl_pool",
     "ZONE": "zone",
     "ZONE_POOL": "zone_pool",
+    "VDC": "vdc",
+    "VDC_POOL": "vdc_pool",
     "RAFT": "raftstatus",
     "OPENNEBULA_CONFIGURATION": "opennebula_configuration",
 }

@@ -1,8 +1,9 @@
 """VDCs: groups tied to the resources of zones, and the ACL rules that follow.
 
-Here is what groups and a new zone need: the record, the default VDC, a group's way in and out.
-Holds:    a rule that two VDCs give to a group stays until neither does (OpenNebula drops it with the first).
-Source:   OpenNebula src/vdc/Vdc.cc; DEFAULT_VDC_*_ACL of share/etc/oned.conf for the rights.
+Path:     api/vdcs.py, groups.py -> an operation -> vdc_rules.store()
+Holds:    every rule of a VDC names its zone; ids below 100 can't be deleted.
+Not here: the record and what it grants (vdc_record.py); the rules that are stored for it (vdc_rules.py).
+Source:   OpenNebula src/rm/api/VdcAPI.cc, src/vdc/VdcPool.cc (effects and texts).
 """
 
 from __future__ import annotations
@@ -12,133 +13,223 @@ from typing import Final
 import msgspec
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import InternalError
-from koinon.identity import acl
-from koinon.objects import xml
-from koinon.objects.acl import ALL, CLUSTER, INDIVIDUAL, Right, Rule, group, resource, zone
+from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
+from koinon.identity import access, template_updates, vdc_rules
+from koinon.identity.vdc_record import ALL_RESOURCES, TABLE, Member, Vdc, document, get, pool_document, show
+from koinon.objects.acl import INDIVIDUAL, Right, resource
 from koinon.objects.kinds import Kind
+from koinon.objects.names import require_name
 from koinon.objects.template import Template
-from koinon.statements.schema import PoolRow
+from koinon.policy.caller import Caller
+
+__all__ = [
+    "ALL_RESOURCES", "DEFAULT_VDC", "FIRST_ID", "Member", "Vdc", "add_group", "add_resource", "create", "default", "delete", "document",
+    "drop_group", "find", "get", "give_to_group", "pool_document", "remove_group", "remove_resource", "rename", "show", "take_from_group",
+    "update",
+]  # fmt: skip
 
 DEFAULT_VDC: Final = 0
-ALL_RESOURCES: Final = -10
-_TABLE: Final = "vdc_pool"
+FIRST_ID: Final = 100
 
-#: A resource of a zone: (zone id, resource id or ALL_RESOURCES).
-Member = tuple[int, int]
-
-
-class Vdc(msgspec.Struct):
-    """One VDC. Groups are ascending; resources in the order of (zone, id)."""
-
-    oid: int
-    name: str
-    groups: list[int]
-    clusters: list[Member]
-    hosts: list[Member]
-    datastores: list[Member]
-    vnets: list[Member]
-    template: Template
-
-    @classmethod
-    def from_row(cls, row: PoolRow) -> Vdc:
-        """Read a stored row. Raises InternalError if its body is not one of a VDC."""
-        try:
-            root = xml.parse(row.body)
-            template = root.find("TEMPLATE")
-            return cls(
-                row.oid,
-                row.name,
-                sorted(set(xml.ids_of(root, "GROUPS"))),
-                _members(root, "CLUSTER"),
-                _members(root, "HOST"),
-                _members(root, "DATASTORE"),
-                _members(root, "VNET"),
-                Template() if template is None else Template.from_element(template),
-            )
-        except ValueError as error:
-            raise InternalError(f"The stored body of VDC {row.oid} can't be read: {error}.", object_id=row.oid) from error
-
-    def as_row(self) -> PoolRow:
-        """The row to store."""
-        body = (
-            f"<VDC><ID>{self.oid}</ID><NAME>{xml.escape(self.name)}</NAME>{xml.ids_xml('GROUPS', self.groups)}"
-            f"{_members_xml('CLUSTER', self.clusters)}{_members_xml('HOST', self.hosts)}"
-            f"{_members_xml('DATASTORE', self.datastores)}{_members_xml('VNET', self.vnets)}{self.template.to_xml()}</VDC>"
-        )
-        return PoolRow(self.oid, self.name, body, uid=0, gid=0, owner_u=1, group_u=0, other_u=0)
-
-    def rules_for(self, gid: int) -> list[Rule]:
-        """The rules that membership gives a group, in the order of their resource numbers for each resource."""
-        rules = []
-        for zone_id, oid in self.clusters:
-            rules += [
-                _rule(gid, Kind.HOST, CLUSTER, oid, Right.MANAGE, zone_id),
-                _rule(gid, Kind.NET, CLUSTER, oid, Right.USE, zone_id),
-                _rule(gid, Kind.DATASTORE, CLUSTER, oid, Right.USE, zone_id),
-            ]
-        rules += [_rule(gid, Kind.HOST, INDIVIDUAL, oid, Right.MANAGE, zone_id) for zone_id, oid in self.hosts]
-        rules += [_rule(gid, Kind.DATASTORE, INDIVIDUAL, oid, Right.USE, zone_id) for zone_id, oid in self.datastores]
-        rules += [_rule(gid, Kind.NET, INDIVIDUAL, oid, Right.USE, zone_id) for zone_id, oid in self.vnets]
-        return rules
+_DESCRIPTION: Final = (
+    "Every new group joins this VDC, so its resources are open to all groups. Take a group out before you give it a VDC of its own."
+)
 
 
 def default(zone_id: int) -> Vdc:
     """The VDC that a new zone begins with: all clusters of the zone, no group yet."""
-    return Vdc(DEFAULT_VDC, "default", [], [(zone_id, ALL_RESOURCES)], [], [], [], Template())
+    template = Template()
+    template.set("DESCRIPTION", _DESCRIPTION)
+    return Vdc(DEFAULT_VDC, "default", [], [(zone_id, ALL_RESOURCES)], [], [], [], template)
 
 
 def find(tx: ReadTx, oid: int) -> Vdc | None:
     """One VDC, if it exists."""
-    row = tx.row(_TABLE, oid)
+    row = tx.row(TABLE, oid)
     return None if row is None else Vdc.from_row(row)
 
 
-def add_group(tx: SharedTx, oid: int, gid: int) -> None:
-    """Put a group into a VDC and write its rules; nothing if the VDC is gone or has the group."""
+def create(tx: SharedTx, caller: Caller, text: str) -> int:
+    """Add a VDC from a template with NAME; it has no groups and no resources yet.
+
+    Returns:
+        Its id.
+
+    Raises:
+        AuthorizationError: the caller lacks VDC:CREATE.
+        InternalError: the template can't be read; the name is missing, not allowed or taken.
+    """
+    try:
+        template = Template.parse(text)
+    except ValueError as error:
+        raise InternalError(str(error)) from error
+    access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.VDC))
+    name = require_name(template.get("NAME") or "", Kind.VDC)
+    template.remove("NAME")
+    taken = tx.named(TABLE, name)
+    if taken is not None:
+        raise TakenError("Vdc", taken.oid)
+    oid = tx.next_id(TABLE, at_least=FIRST_ID)
+    vdc_rules.store(tx, oid, None, Vdc(oid, name, [], [], [], [], [], template))
+    return oid
+
+
+def update(tx: SharedTx, caller: Caller, oid: int, text: str, update_type: int) -> int:
+    """Change a VDC's template; see ``template_updates.updated`` for the types and failures. Needs VDC:MANAGE."""
+    access.require(tx, caller, Right.MANAGE, access.target_of(tx, Kind.VDC, oid))
+    vdc = get(tx, oid)
+    vdc.template = template_updates.updated(vdc.template, text, update_type, restricted=())
+    tx.update(TABLE, vdc.as_row())
+    return oid
+
+
+def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
+    """Give a VDC another name. Needs VDC:MANAGE.
+
+    Raises:
+        NotFoundError, AuthorizationError.
+        ActionError: the name is not allowed or belongs to another VDC.
+    """
+    access.require(tx, caller, Right.MANAGE, access.target_of(tx, Kind.VDC, oid))
+    vdc = get(tx, oid)
+    if vdc.name == name:
+        return oid
+    taken = tx.named(TABLE, name)
+    if taken is not None:
+        raise ActionError(f"VDC cannot be renamed to {name} because it collides with VDC {taken.oid}", object_id=oid)
+    try:
+        vdc.name = require_name(name, Kind.VDC)
+    except InternalError as error:
+        raise ActionError(error.text, object_id=oid) from error
+    tx.update(TABLE, vdc.as_row())
+    return oid
+
+
+def delete(tx: SharedTx, caller: Caller, oid: int) -> int:
+    """Remove a VDC, the rules that it alone gives, and the rules about it. Needs VDC:ADMIN.
+
+    Raises:
+        NotFoundError, AuthorizationError.
+        ActionError: a system VDC.
+    """
+    access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.VDC, oid))
+    if oid < FIRST_ID:
+        raise ActionError("Cannot delete VDC. System VDCs (ID < 100) cannot be deleted.", object_id=oid)
+    vdc_rules.store(tx, oid, get(tx, oid), None)
+    about = resource([Kind.VDC], INDIVIDUAL, oid)
+    for rule in tx.acl():
+        if rule.resource == about:
+            tx.delete("acl", rule.oid)
+    return oid
+
+
+def give_to_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
+    """Give a group the resources of a VDC. Needs VDC:ADMIN and GROUP:ADMIN.
+
+    Raises:
+        NotFoundError, AuthorizationError.
+        InternalError: the VDC has the group already.
+    """
+    needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid)), (Right.ADMIN, access.target_of(tx, Kind.GROUP, gid))]
+    access.require_all(tx, caller, needs)
+    if not add_group(tx, oid, gid):
+        raise InternalError(f"Group {gid} is already assigned to the VDC {oid}")
+    return oid
+
+
+def take_from_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
+    """Take the resources of a VDC from a group, which may be gone itself. Needs VDC:ADMIN and GROUP:ADMIN.
+
+    Raises:
+        NotFoundError, AuthorizationError.
+        InternalError: the VDC does not have the group.
+    """
+    vdc, group = access.target_of(tx, Kind.VDC, oid), access.the_whole(Kind.GROUP)
+    if tx.row(Kind.GROUP.table, gid) is not None:
+        group = access.target_of(tx, Kind.GROUP, gid)
+    access.require_all(tx, caller, [(Right.ADMIN, vdc), (Right.ADMIN, group)])
+    if not remove_group(tx, oid, gid):
+        raise InternalError(f"Group {gid} is not assigned to the VDC {oid}")
+    return oid
+
+
+def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind) -> int:
+    """Open a resource of a zone to the groups of a VDC. Needs VDC:ADMIN and ZONE:ADMIN.
+
+    The zone must be one of the federation. Whether it has such a resource is not asked: each zone knows its own only, and a rule
+    for what is not there opens nothing.
+
+    Args:
+        tx: the write.
+        caller: who asks.
+        oid: the VDC.
+        zone_id: where the resource is.
+        resource_id: which one; ALL_RESOURCES takes the place of the zone's single ones.
+        kind: CLUSTER, HOST, DATASTORE or NET.
+
+    Raises:
+        NotFoundError: no such VDC or zone, or an id that no resource can have.
+        AuthorizationError: a right is missing.
+        InternalError: the VDC has the resource already.
+    """
+    target, zone = access.target_of(tx, Kind.VDC, oid), access.target_of(tx, Kind.ZONE, zone_id)
+    if resource_id < 0 and resource_id != ALL_RESOURCES:
+        raise NotFoundError(kind.label, resource_id)
+    access.require_all(tx, caller, [(Right.ADMIN, target), (Right.ADMIN, zone)])
+    before = get(tx, oid)
+    members, member = before.members(kind), (zone_id, resource_id)
+    if member in members:
+        raise InternalError(f"{_resource(kind, member)} is already assigned to the VDC")
+    kept = [other for other in members if resource_id != ALL_RESOURCES or other[0] != zone_id]
+    vdc_rules.store(tx, oid, before, before.with_members(kind, [*kept, member]))
+    return oid
+
+
+def remove_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind) -> int:
+    """Take a resource of a zone from a VDC; the zone and the resource may be gone. Needs VDC:ADMIN and, if the zone is there, ZONE:ADMIN.
+
+    Raises:
+        NotFoundError, AuthorizationError.
+        InternalError: the VDC does not have the resource.
+    """
+    needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid))]
+    if tx.row(Kind.ZONE.table, zone_id) is not None:
+        needs.append((Right.ADMIN, access.target_of(tx, Kind.ZONE, zone_id)))
+    access.require_all(tx, caller, needs)
+    before = get(tx, oid)
+    members, member = before.members(kind), (zone_id, resource_id)
+    if member not in members:
+        raise InternalError(f"{_resource(kind, member)} is not assigned to the VDC ")  # the blank at the end is OpenNebula's
+    vdc_rules.store(tx, oid, before, before.with_members(kind, [other for other in members if other != member]))
+    return oid
+
+
+def add_group(tx: SharedTx, oid: int, gid: int) -> bool:
+    """Put a group into a VDC, whoever asks; False, and nothing done, if the VDC is gone or has the group."""
     vdc = find(tx, oid)
     if vdc is None or gid in vdc.groups:
-        return
-    vdc.groups = sorted([*vdc.groups, gid])
-    tx.update(_TABLE, vdc.as_row())
-    for rule in vdc.rules_for(gid):
-        acl.ensure(tx, rule)
+        return False
+    vdc_rules.store(tx, oid, vdc, msgspec.structs.replace(vdc, groups=sorted([*vdc.groups, gid])))
+    return True
 
 
-def remove_group(tx: SharedTx, oid: int, gid: int) -> None:
-    """Take a group out of a VDC, with those of its rules that no other VDC gives it."""
+def remove_group(tx: SharedTx, oid: int, gid: int) -> bool:
+    """Take a group out of a VDC, whoever asks; False, and nothing done, if the VDC is gone or does not have the group."""
     vdc = find(tx, oid)
     if vdc is None or gid not in vdc.groups:
-        return
-    vdc.groups.remove(gid)
-    tx.update(_TABLE, vdc.as_row())
-    kept = {rule for other in _all_with(tx, gid) for rule in other.rules_for(gid)}
-    for rule in vdc.rules_for(gid):
-        if rule not in kept:
-            acl.drop(tx, rule)
+        return False
+    vdc_rules.store(tx, oid, vdc, msgspec.structs.replace(vdc, groups=[other for other in vdc.groups if other != gid]))
+    return True
 
 
 def drop_group(tx: SharedTx, gid: int) -> None:
     """Take a group out of every VDC."""
-    for vdc in _all_with(tx, gid):
-        remove_group(tx, vdc.oid, gid)
+    element = f"<ID>{gid}</ID>"
+    for row in tx.rows(TABLE):
+        if element in row.body:
+            remove_group(tx, row.oid, gid)
 
 
-def _all_with(tx: ReadTx, gid: int) -> list[Vdc]:
-    vdcs = (Vdc.from_row(row) for row in tx.rows(_TABLE))
-    return [vdc for vdc in vdcs if gid in vdc.groups]
-
-
-def _rule(gid: int, kind: Kind, selector: int, oid: int, right: Right, zone_id: int) -> Rule:
-    field = resource([kind], ALL) if oid == ALL_RESOURCES else resource([kind], selector, oid)
-    return Rule(group(gid), field, int(right), zone(zone_id))
-
-
-def _members(root: xml.Element, kind: str) -> list[Member]:
-    found = root.findall(f"{kind}S/{kind}")
-    return sorted({(xml.int_of(node, "ZONE_ID"), xml.int_of(node, f"{kind}_ID")) for node in found})
-
-
-def _members_xml(kind: str, members: list[Member]) -> str:
-    inner = "".join(f"<{kind}><ZONE_ID>{zone_id}</ZONE_ID><{kind}_ID>{oid}</{kind}_ID></{kind}>" for zone_id, oid in members)
-    return f"<{kind}S>{inner}</{kind}S>"
+def _resource(kind: Kind, member: Member) -> str:
+    zone_id, oid = member
+    return f"{kind.acl_name} {oid} from Zone {zone_id}"

@@ -1,0 +1,96 @@
+"""Write a VDC and let the ACL rules follow: what its groups gained is added, what they lost is removed.
+
+Path:     an operation -> store() -> vdc_pool, acl
+Holds:    after each change the rules that VDCs give are those, and only those, that the VDCs' bodies say. A rule stays while another VDC
+          gives it too, or for good if somebody had made it by hand before (OpenNebula drops it with the first VDC that stops).
+          A rule of a VDC that somebody deletes by hand is back when a VDC starts to give it again, not before.
+Not here: what a VDC grants (vdc_record.py); who may change it (vdcs.py).
+Source:   OpenNebula src/vdc/Vdc.cc, ResourceSet: which rules, in which order.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from koinon.database.transactions import ReadTx, SharedTx
+from koinon.identity import acl
+from koinon.identity.vdc_record import TABLE, Grant, Vdc
+from koinon.objects.acl import Rule
+from koinon.statements.schema import PoolRow
+
+
+class _Giver(msgspec.Struct, frozen=True):
+    """Another VDC, ready for look-ups."""
+
+    groups: frozenset[int]
+    grants: frozenset[Grant]
+    found: frozenset[Rule]
+
+    @classmethod
+    def from_row(cls, row: PoolRow) -> _Giver:
+        vdc = Vdc.from_row(row)
+        return cls(frozenset(vdc.groups), frozenset(vdc.grants()), frozenset(vdc.found))
+
+
+def store(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None:
+    """Bring the VDC and its rules from ``before`` to ``after``.
+
+    Args:
+        tx: the write.
+        oid: id of the VDC.
+        before: as stored; None if the VDC is new.
+        after: as it shall be, its ``found`` as it was (it is set here); None if the VDC goes.
+    """
+    others = _others(tx, oid)
+    started, stopped = _lacking(before, after), _lacking(after, before)
+    found = {} if before is None else dict.fromkeys(before.found)
+    surplus: list[Rule] = []
+    for gid, grant in stopped:
+        rule = grant.to(gid)
+        if not _givers(others, gid, grant) and rule not in found:
+            surplus.append(rule)
+        found.pop(rule, None)
+    for gid, grant in started:
+        rule, givers = grant.to(gid), _givers(others, gid, grant)
+        by_hand = any(rule in giver.found for giver in givers) if givers else acl.find(tx, rule) is not None
+        if by_hand:
+            found[rule] = None
+    if after is not None:
+        after.found = sorted(found, key=msgspec.structs.astuple)
+    _write(tx, oid, before, after)
+    for gid, grant in started:
+        acl.ensure(tx, grant.to(gid))
+    for rule in surplus:
+        acl.drop(tx, rule)
+
+
+def _write(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None:
+    if after is None:
+        tx.delete(TABLE, oid)
+    elif before is None:
+        tx.insert(TABLE, after.as_row())
+    else:
+        tx.update(TABLE, after.as_row())
+
+
+def _lacking(old: Vdc | None, new: Vdc | None) -> list[tuple[int, Grant]]:
+    """What ``new`` gives and ``old`` does not: group and grant. Groups that both have cost nothing while the resources are the same."""
+    if new is None:
+        return []
+    grants = new.grants()
+    had = set() if old is None else set(old.grants())
+    more = [grant for grant in grants if grant not in had]
+    members = set() if old is None else set(old.groups)
+    pairs = [(gid, grant) for gid in new.groups if gid not in members for grant in grants]
+    if more:
+        pairs += [(gid, grant) for gid in new.groups if gid in members for grant in more]
+    return pairs
+
+
+def _others(tx: ReadTx, oid: int) -> list[_Giver]:
+    givers = (tx.memo(TABLE, row.oid, "giver", _Giver.from_row) for row in tx.rows(TABLE) if row.oid != oid)
+    return [giver for giver in givers if giver is not None]
+
+
+def _givers(others: list[_Giver], gid: int, grant: Grant) -> list[_Giver]:
+    return [giver for giver in others if gid in giver.groups and grant in giver.grants]
