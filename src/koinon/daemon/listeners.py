@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from koinon.daemon.bounded_http import BoundedHttpProtocol
 from koinon.errors import UnavailableError
 
 _BACKLOG: Final = 2048
@@ -48,7 +49,7 @@ class HttpListener:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttpProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

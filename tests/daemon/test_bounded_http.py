@@ -1,0 +1,95 @@
+"""A stranger's connection is bounded: in the length of a request's head, and in how long it may be silent in the middle of one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from harness.processes import free_port
+from koinon.daemon import bounded_http
+from koinon.daemon.listeners import HttpListener
+
+REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message["body"]
+        more = message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def listening(test: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
+    """Run ``test`` with one open connection to a listener."""
+
+    async def run() -> None:
+        port = free_port()
+        listener = HttpListener("test", "127.0.0.1", port, echo)
+        await listener.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await test(reader, writer)
+        finally:
+            writer.close()
+            await listener.stop()
+
+    asyncio.run(run())
+
+
+def test_a_head_that_never_ends_is_refused_and_cut() -> None:
+    async def test(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST / HTTP/1.1\r\nX: ")
+        sent = 0
+        try:
+            while sent < 16 * 2**20:
+                writer.write(b"y" * 65536)
+                await asyncio.wait_for(writer.drain(), 5)
+                sent += 65536
+                await asyncio.sleep(0)
+        except ConnectionError:
+            pass
+        assert sent < 16 * 2**20
+
+    listening(test)
+
+
+def test_many_requests_on_one_connection_are_not_counted_together() -> None:
+    async def test(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        padded = REQUEST.replace(b"Host: x", b"Host: x\r\nX: " + b"y" * 20_000)
+        for _ in range(10):
+            writer.write(padded)
+            answer = await asyncio.wait_for(reader.readuntil(b"hi"), 5)
+            assert answer.startswith(b"HTTP/1.1 200")
+
+    listening(test)
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST / HT", REQUEST[:-1]], ids=["nothing", "half a head", "half a body"])
+def test_silence_in_the_middle_of_a_request_ends_the_connection(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http.BoundedHttpProtocol, "silent_s", 0.3)
+
+    async def test(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(begun)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+    listening(test)
+
+
+def test_a_connection_that_waits_between_requests_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http.BoundedHttpProtocol, "silent_s", 0.3)
+
+    async def test(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            writer.write(REQUEST)
+            assert (await asyncio.wait_for(reader.readuntil(b"hi"), 5)).startswith(b"HTTP/1.1 200")
+            await asyncio.sleep(0.6)
+
+    listening(test)
