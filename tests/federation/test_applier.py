@@ -314,6 +314,24 @@ def test_batches_hold_whole_commits_and_never_fewer_than_one(tmp_path: Path) -> 
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize("ticks", range(5))
+def test_reporting_ends_when_told_to_also_while_something_moves(tmp_path: Path, ticks: int) -> None:
+    """A part of a dead stream that lives on would keep the zone from ever following again."""
+
+    async def test(_origin: Origin, copy: Copy) -> None:
+        intake = copy.applier._intake
+        reporting = asyncio.create_task(intake._keep_reporting(copy.link.master().link))
+        await asyncio.sleep(0.2)  # it has reported, and waits
+        intake._moved.set()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        reporting.cancel()
+        done, _ = await asyncio.wait((reporting,), timeout=2)
+        assert done
+
+    run(tmp_path, test)
+
+
 def test_an_ended_stream_is_an_interruption(tmp_path: Path) -> None:
     async def test(origin: Origin, copy: Copy) -> None:
         async def nothing(_pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

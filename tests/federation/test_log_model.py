@@ -57,7 +57,7 @@ class Change:
             users[oid] = row
         elif self.what == "edit" and known:
             oid = known[self.pick % len(known)]
-            row = user(oid, f"{self.name}{oid}", self.body)
+            row = user(oid, users[oid].name if self.pick % 2 else f"{self.name}{oid}", self.body)
             tx.update("user_pool", row)
             users[oid] = row
         elif self.what == "drop" and known:
@@ -82,7 +82,7 @@ class Change:
 
 
 JOBS = st.lists(
-    st.builds(Change, st.sampled_from(["add", "add", "edit", "drop", "swap", "rule", "fail"]), st.integers(0, 7), NAMES, BODIES),
+    st.builds(Change, st.sampled_from(["add", "add", "edit", "edit", "drop", "swap", "rule", "fail"]), st.integers(0, 7), NAMES, BODIES),
     min_size=1,
     max_size=4,
 )
@@ -117,6 +117,8 @@ class Federation(RuleBasedStateMachine):
         self.model: Model = {"user_pool": {}, "acl": {}, "pool_control": {}}
         self.history = {0: copy_of(self.model)}
         self.remember()
+        self.write([[Change("add", 0, name, "<USER/>")] for name in ("anna", "bob", "émile", "😀")])
+        assert self.pull(chunk=100_000, limit=10**9, batch=1000) == "arrived"
 
     def remember(self) -> None:
         state = self.origin.database.state()
@@ -128,6 +130,17 @@ class Federation(RuleBasedStateMachine):
     # What happens on the master
 
     @rule(jobs=st.lists(JOBS, min_size=1, max_size=5))
+    def write_group(self, jobs: list[list[Change]]) -> None:
+        self.write(jobs)
+
+    @rule(oid=st.integers(0, 7), body=BODIES)
+    def edit_one(self, oid: int, body: str) -> None:
+        self.write([[Change("edit", 2 * oid + 1, "", body)]])
+
+    @rule(oid=st.integers(0, 7), name=NAMES, body=BODIES)
+    def replace_some(self, oid: int, name: str, body: str) -> None:
+        self.write([[Change("drop", oid, "", "")], [Change("swap", 0, "", "")], [Change("add", 0, name, body)]])
+
     def write(self, jobs: list[list[Change]]) -> None:
         """Jobs that arrive together and so form a group; those that fail must leave nothing, not even a gap."""
 
@@ -326,5 +339,5 @@ class Federation(RuleBasedStateMachine):
 
 TestFederation = Federation.TestCase
 TestFederation.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -42,6 +42,7 @@ _REPORT_AT_LEAST_EVERY_S: Final = 5.0
 #: Between two reports: lag needs no more, and each costs the master a signature check.
 _REPORT_PAUSE_S: Final = 0.05
 _RETRY_S: Final = 1.0
+_CANCEL_AGAIN_S: Final = 1.0
 
 
 class Declined(Exception):
@@ -243,7 +244,9 @@ class Intake:
                 await asyncio.sleep(_RETRY_S)
                 continue
             try:
-                await asyncio.wait_for(self._moved.wait(), _REPORT_AT_LEAST_EVERY_S)
+                # not wait_for(): in Python 3.11 it loses a cancellation that comes as the wait ends
+                async with asyncio.timeout(_REPORT_AT_LEAST_EVERY_S):
+                    await self._moved.wait()
             except TimeoutError:
                 await self._store_proof()
 
@@ -271,15 +274,22 @@ def _look_at(batch: asyncio.Future[Head]) -> None:
         batch.exception()
 
 
+async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel all and wait until they have ended; again if one missed it, because following must never hang on a part of a dead stream."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+
+
 async def _first_to_end(*parts: Coroutine[Any, Any, None]) -> None:
     """Run all until one ends, end the others, and raise what it raised; of several, the first part's counts."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     for task in tasks:
         if task in done:
             task.result()
