@@ -41,7 +41,7 @@ def test_without_a_file_everything_has_a_value(monkeypatch: pytest.MonkeyPatch) 
     assert found.database.path == found.state / "koinon.db"
     assert found.zone.endpoint == "http://localhost:2633/RPC2"
     assert found.federation.endpoint.endswith(":2635")
-    assert found.server.max_request_mib == 64
+    assert found.server.max_request_mib == 16
 
 
 @pytest.mark.parametrize(

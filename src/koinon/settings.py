@@ -62,7 +62,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     #: Port to listen on.
     port: Port = 2633
     #: Largest request in MiB; a larger one is refused before it is read.
-    max_request_mib: Mebibytes = 64
+    max_request_mib: Mebibytes = 16
     #: Version that the API reports; clients compare it with their own.
     api_version: Version = "7.4.0"
 
