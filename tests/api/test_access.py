@@ -170,6 +170,8 @@ class Scene:
                 return (f"{0x100000000 + 50_000 + self.number:x}", "10400000000", "1", "400000000")
             case "one.acl.delrule":
                 return (self.desk.rule(f"#{60_000 + self.number} USER/* USE #0"),)
+            case "koinon.acl.diff":
+                return ('{"add": ["* USER/* USE #0"]}',)
             case "koinon.acl.explain":
                 return (self.user, "USE", "ZONE/#0", -1)
             case "one.zone.allocate":

@@ -467,6 +467,18 @@ def explain_rights(at: Place) -> None:
     assert at.zone.caller(f"{name}:Secret1").call("koinon.acl.explain", 0, "MANAGE", "USER/#0", 0)[2] == 0x200
 
 
+@exercise("koinon.acl.diff")
+def foresee_a_change(at: Place) -> None:
+    group = at.group()
+    uid, _ = at.user(group)
+    changes = {"add": [f"@{group} USER/* USE *"]}
+    line, *others = json.loads(at.raw.value("koinon.acl.diff", json.dumps(changes)))["lines"]
+    assert others == []
+    assert (line["change"], line["right"], line["places"], line["every_zone"]) == ("grant", "USE", ["USER/*"], True)
+    assert (line["for"]["id"], [user["id"] for user in line["users"]["some"]]) == (group, [uid])
+    assert line["objects"]["count"] == len(at.one.userpool.info().USER) - 1  # all but oneself
+
+
 # --- the server itself
 
 

@@ -6,7 +6,7 @@ import structlog
 
 from koinon.api.bindings import Bindings
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.identity import acl, explanation
+from koinon.identity import acl, explanation, rule_changes
 from koinon.objects.kinds import Kind
 from koinon.policy.caller import Caller
 from koinon.policy.decide import Target
@@ -29,7 +29,16 @@ def explain(tx: ReadTx, caller: Caller, uid: int, right: str, target: str, zone_
     return explanation.answer(tx, caller, uid, right, target, zone_id, local_target=_local_target)
 
 
+def diff(tx: ReadTx, caller: Caller, changes: str) -> str:
+    """Say what a change of rules would grant and remove."""
+    return rule_changes.difference(tx, caller, changes, local_targets=_local_targets)
+
+
 def _local_target(_tx: ReadTx, _kind: Kind, _oid: int) -> Target | None:
+    return None
+
+
+def _local_targets(_tx: ReadTx, _kind: Kind) -> list[Target] | None:
     return None
 
 
@@ -39,3 +48,4 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.acl.delrule", acl.delete_rule)
     bindings.bind("one.acl.info", acl.show_all)
     bindings.bind("koinon.acl.explain", explain)
+    bindings.bind("koinon.acl.diff", diff, in_thread=True)

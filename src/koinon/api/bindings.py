@@ -29,10 +29,11 @@ class Services(msgspec.Struct, frozen=True):
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """The function of one call."""
+    """The function of one call. A read that takes long is made in a thread; it must not rest on what only the loop may touch."""
 
     run: Callable[..., Any]
     prepare: Prepare | None = None
+    in_thread: bool = False
 
 
 class Bindings:
@@ -41,11 +42,11 @@ class Bindings:
     def __init__(self) -> None:
         self._bound: dict[str, Bound] = {}
 
-    def bind(self, name: str, run: Callable[..., Any], *, prepare: Prepare | None = None) -> None:
+    def bind(self, name: str, run: Callable[..., Any], *, prepare: Prepare | None = None, in_thread: bool = False) -> None:
         """Let ``run`` do what the row ``name`` promises."""
         if name not in CALLS or name in self._bound:
             raise ValueError(f"{name} is no row of wire/calls, or is bound already")
-        self._bound[name] = Bound(run, prepare)
+        self._bound[name] = Bound(run, prepare, in_thread)
 
     def __getitem__(self, name: str) -> Bound:
         return self._bound[name]

@@ -11,6 +11,7 @@ from koinon.cli.acl import ACL_COMMANDS
 from koinon.cli.commands import InOrder, group_of, run
 from koinon.cli.federation import FEDERATION_COMMANDS
 from koinon.cli.groups import GROUP_COMMANDS
+from koinon.cli.policy import POLICY_COMMANDS
 from koinon.cli.users import USER_COMMANDS
 from koinon.cli.zones import ZONE_COMMANDS
 
@@ -22,6 +23,7 @@ NOUNS = {
     "user": (f"Users, their groups, passwords and log-in tokens. {LISTS}", USER_COMMANDS),
     "group": (f"Groups and their administrators. {LISTS}", GROUP_COMMANDS),
     "acl": ("Rules: who may do what with which objects, in which zone.", ACL_COMMANDS),
+    "policy": ("What a change of rules would do.", POLICY_COMMANDS),
     "federation": ("Membership of the zone on this machine: init, invite, join, leave.", FEDERATION_COMMANDS),
 }
 

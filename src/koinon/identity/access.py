@@ -47,6 +47,11 @@ def target_of(tx: ReadTx, kind: Kind, oid: int) -> Target:
     return target
 
 
+def targets_of(tx: ReadTx, kind: Kind) -> list[Target]:
+    """All stored objects of a shared kind as access decisions see them."""
+    return tx.memos(kind.table, "target", lambda row: _target(kind, row))
+
+
 def new_object(caller: Caller, kind: Kind) -> Target:
     """An object that the caller wants to create: it has no id yet and will be the caller's."""
     return Target(kind=kind, oid=-1, uid=caller.uid, gid=caller.gid)

@@ -1,0 +1,134 @@
+"""What a change of rules would do, told with names from a real zone's tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from koinon.database.transactions import ReadTx
+from koinon.errors import AuthorizationError, BadArgumentError, CloudError, InternalError
+from koinon.identity import acl, rule_changes
+from koinon.objects.acl import Rule
+from koinon.objects.kinds import Kind
+from koinon.policy.caller import Caller
+from koinon.policy.decide import Target
+from tests.identity.site import ADMIN, Site
+from tests.identity.test_explanation import add, add_zone
+
+
+def hosts(_tx: ReadTx, kind: Kind) -> Sequence[Target] | None:
+    """A zone that keeps three hosts, two of them in cluster 7."""
+    if kind is not Kind.HOST:
+        return None
+    return [Target(Kind.HOST, oid, uid=0, gid=0, bits=0o600, clusters=(cid,)) for oid, cid in ((1, 7), (2, 7), (3, 8))]
+
+
+def diff(site: Site, *, by: Caller = ADMIN, **changes: Any) -> dict[str, Any]:
+    wanted = json.dumps(changes)
+    answer: dict[str, Any] = json.loads(site.read(lambda tx: rule_changes.difference(tx, by, wanted, local_targets=hosts)))
+    return answer
+
+
+def test_tells_who_gains_what_and_where(site: Site) -> None:
+    tenant = site.add_group("tenant")
+    ada, bob = site.add_user("ada", tenant), site.add_user("bob", 1, tenant)
+    there = add_zone(site, "south")
+    add(site, f"#{bob} HOST/%7 USE #0")
+    found = diff(site, add=[f"@{tenant} HOST/%7 USE *"])
+    both = [{"id": ada, "name": "ada"}, {"id": bob, "name": "bob"}]
+    told = {
+        "change": "grant",
+        "right": "USE",
+        "kind": "HOST",
+        "for": {"kind": "group", "id": tenant, "name": "tenant"},
+        "users": {"count": 1, "of": 2, "some": both[:1]},
+        "zones": [{"id": 0, "name": "OpenNebula"}],
+        "every_zone": False,
+        "places": ["HOST/%7"],
+        "objects": {"count": 2, "some": [1, 2], "pairs": 2},
+    }
+    assert found["lines"] == [
+        told,
+        told
+        | {
+            "users": {"count": 2, "of": 2, "some": both},
+            "zones": [{"id": there, "name": "south"}],
+            "objects": None,
+        },
+    ]
+    assert (found["add"], found["remove"], found["left_off"], found["notes"]) == ([f"@{tenant} HOST/%7 USE *"], [], 0, [])
+
+
+def test_tells_what_a_removal_takes_away_and_what_stays(site: Site) -> None:
+    uid = site.add_user("ada")
+    broad = add(site, f"#{uid} USER/* USE+MANAGE *")
+    narrow = add(site, f"#{uid} USER/#0 USE *")
+    found = diff(site, remove=[broad])
+    assert found["remove"] == [{"id": broad, "rule": f"#{uid} USER/* USE+MANAGE *"}]
+    assert [(line["change"], line["right"], line["for"]["kind"], line["objects"]["some"]) for line in found["lines"]] == [
+        ("remove", "USE", "user", [1]),  # oneself by the record's own permissions, 0 by the other rule
+        ("remove", "MANAGE", "user", [0, 1]),
+    ]
+    assert diff(site, remove=[narrow])["lines"] == []
+    swapped = diff(site, remove=[narrow], add=[f"#{uid} USER/#0 ADMIN *"])["lines"]
+    assert [(line["change"], line["right"]) for line in swapped] == [("grant", "ADMIN")]
+
+
+def test_nothing_is_changed_by_looking(site: Site) -> None:
+    before = site.read(lambda tx: (acl.pool_document(tx), tx.state))
+    diff(site, add=["* USER/* ADMIN *"], remove=[0])
+    assert site.read(lambda tx: (acl.pool_document(tx), tx.state)) == before
+
+
+def test_the_answer_stays_short(site: Site) -> None:
+    group = site.add_group("many")
+    for number in range(15):
+        site.add_user(f"user{number}", group)
+    (line,) = diff(site, add=[f"@{group} USER/* USE #0"])["lines"]
+    assert (line["users"]["count"], len(line["users"]["some"])) == (15, 10)
+    assert (line["objects"]["count"], len(line["objects"]["some"])) == (17, 10)
+    assert line["objects"]["pairs"] == 15 * 16
+
+
+def test_tells_why_a_rule_does_nothing(site: Site) -> None:
+    group = site.add_group("empty")
+    found = diff(site, add=["#77 HOST/* USE *", f"@{group} HOST/* USE *", "@1 HOST/* USE #55"])
+    assert found["lines"] == []
+    assert sorted(found["notes"]) == sorted(
+        [
+            "#77 HOST/* USE *: there is no user 77.",
+            f"@{group} HOST/* USE *: group {group} has no members.",
+            "@1 HOST/* USE #55: there is no zone 55.",
+            "@1 HOST/* USE #55: group 1 has no members.",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"add": ["nonsense"]}, InternalError),
+        ({"add": ["* HOST/@1 USE #0"]}, InternalError),
+        ({"add": ["* ZONE/* USE *"]}, InternalError),
+        ({"add": ["* USER/* USE #0", "* user/* use #0"]}, InternalError),
+        ({"remove": [999]}, InternalError),
+        ({"remove": ["1"]}, BadArgumentError),
+        ({"remove": [1] * 101}, BadArgumentError),
+        ({"gone": [1]}, BadArgumentError),
+        ({}, BadArgumentError),
+    ],
+)
+def test_a_change_that_could_not_be_made_is_refused_as_it_would_be(site: Site, changes: Any, error: type[CloudError]) -> None:
+    with pytest.raises(error):
+        diff(site, **changes)
+
+
+def test_is_for_those_who_may_read_the_rules(site: Site) -> None:
+    uid = site.add_user("ada")
+    with pytest.raises(AuthorizationError):
+        diff(site, by=site.caller(uid), remove=[0])
+    site.write(lambda tx: acl.add_rule(tx, ADMIN, Rule.parse(f"#{uid} ACL/* MANAGE #0", 0)))
+    assert diff(site, by=site.caller(uid), remove=[0])["remove"]
