@@ -186,6 +186,12 @@ def test_revoke_names_the_zone(admin: Admin, koinon: Koinon) -> None:
     assert admin.asked == [("POST /federation/revoke", {"name": "paris"})]
 
 
+def test_accepting_a_loss_says_what_is_given_up(admin: Admin, koinon: Koinon) -> None:
+    admin.answers["POST /federation/accept-loss"] = (200, {"lost": "index 41 to 44"})
+    assert "index 41 to 44" in koinon("federation", "accept-loss").err
+    assert admin.asked == [("POST /federation/accept-loss", {})]
+
+
 def test_leave_and_resync(admin: Admin, koinon: Koinon) -> None:
     admin.answers["POST /federation/leave"] = (200, {"role": "standalone"})
     admin.answers["POST /federation/resync"] = (200, {"epoch": 1, "position": 50})

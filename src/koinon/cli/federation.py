@@ -77,6 +77,10 @@ def revoke(config: Path | None, name: str) -> None:
     complain(f"Zone {made['zone_id']} ({name}) is put out: its streams are cut and its requests are refused.")
 
 
+def accept_loss(config: Path | None) -> None:
+    complain(f"Shared writes go on. Given up: {admin_client(config).accept_loss()['lost']}")
+
+
 def leave(config: Path | None, force: bool) -> None:
     print_facts([("ROLE", str(admin_client(config).leave(force=force)["role"]))])
     complain("This zone stands alone now and keeps its copy of the shared data.")
@@ -161,6 +165,7 @@ FEDERATION_COMMANDS = (
     command("join",   "",    (TOKEN,),   (REPLACE, CONFIG),    "On the new zone: enter the federation that made TOKEN.", join),
     command("status", "",    (),         (JSON, CONFIG),       "Show this zone's role, position and lag; on a master all zones.", status),
     command("revoke", "",    (NAME,),    (CONFIG,),            "On the master: put a zone out of the federation at once.", revoke),
+    command("accept-loss", "", (),      (CONFIG,),            "On a master that lost writes: go on without them.", accept_loss),
     command("leave",  "",    (),         (FORCE, CONFIG),      "Leave the federation and go on alone.", leave),
     command("resync", "",    (),         (CONFIG,),            "Load a snapshot from the master now.", resync),
 )

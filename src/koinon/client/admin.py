@@ -50,6 +50,10 @@ class AdminClient:
         """Put the zone of this name out of the federation."""
         return self._ask("POST", "/federation/revoke", {"name": name}, 60.0, ("zone_id",))
 
+    def accept_loss(self) -> Answer:
+        """Go on without what this master's database has lost."""
+        return self._ask("POST", "/federation/accept-loss", {}, 60.0, ("lost",))
+
     def leave(self, *, force: bool) -> Answer:
         """Leave the federation; ``force`` without telling the master."""
         return self._ask("POST", "/federation/leave", {"force": force}, 60.0, ("role",))

@@ -9,13 +9,14 @@ Source:   OpenNebula src/nebula/Nebula.cc, src/um/UserPool.cc, src/acl/AclManage
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from koinon.daemon import secret_files
+from koinon.daemon.secret_files import SERVERADMIN
 from koinon.database.database import Database
 from koinon.database.transactions import SharedTx
 from koinon.errors import InternalError
@@ -32,7 +33,6 @@ from koinon.statements.schema import PoolRow
 
 ONE_AUTH: Final = "one_auth"
 ONEADMIN: Final = "oneadmin"
-SERVERADMIN: Final = "serveradmin"
 _LAST_SYSTEM_ID: Final = 99
 _CREATED_BY_USERS: Final = (Kind.VM, Kind.IMAGE, Kind.TEMPLATE, Kind.DOCUMENT, Kind.SECGROUP, Kind.VMGROUP, Kind.BACKUPJOB)
 _VIEWS: Final = {
@@ -51,7 +51,7 @@ class NewZone(msgspec.Struct, frozen=True):
         endpoint: where clients reach it.
         admin_name: name of user 0.
         verifier: of its password.
-        server_key: what serveradmin's sessions would be checked with; nobody is told it.
+        server_key: stands where serveradmin's key would be, for the row is shared and each zone has its own key (secret_files.py).
         token_passwords: of users 0 and 1.
     """
 
@@ -106,20 +106,12 @@ def read_credentials(state_dir: Path) -> tuple[str, str] | None:
         InternalError: its first line is not ``NAME:PASSWORD``, or one of the two is not allowed.
     """
     path = state_dir / ONE_AUTH
-    try:
-        text = path.read_bytes().decode(errors="surrogateescape")
-    except FileNotFoundError:
+    found = secret_files.read(path)
+    if found is None:
         return None
-    line = text.splitlines()[0].strip() if text.strip() else ""
-    name, colon, password = line.partition(":")
-    if not colon:
-        raise InternalError(f"{path} does not begin with a line NAME:PASSWORD. Correct it, or remove it to have one made.")
+    name, password = found
     if name == SERVERADMIN:
         raise InternalError(f"{path}: the name {SERVERADMIN} is reserved. Choose another.")
-    try:
-        require_name(name, Kind.USER)
-    except InternalError as error:
-        raise InternalError(f"{path}: {error.text}") from error
     wrong = passwords.problem(password, auth_drivers.CORE)
     if wrong:
         raise InternalError(f"{path}: {wrong}")
@@ -128,22 +120,7 @@ def read_credentials(state_dir: Path) -> tuple[str, str] | None:
 
 def create_credentials(state_dir: Path) -> tuple[str, str]:
     """Write ``one_auth`` with a random password, durably and for its owner only. Returns name and password."""
-    password = secrets.token_urlsafe(24)
-    state_dir.mkdir(parents=True, exist_ok=True)
-    path = state_dir / ONE_AUTH
-    draft = state_dir / f".{ONE_AUTH}.{secrets.token_hex(4)}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{ONEADMIN}:{password}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    directory = os.open(state_dir, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return ONEADMIN, password
+    return ONEADMIN, secret_files.create(state_dir / ONE_AUTH, ONEADMIN)
 
 
 def fill(tx: SharedTx, plan: NewZone) -> bool:
@@ -176,7 +153,7 @@ def _add_groups(tx: SharedTx) -> None:
 
 
 def _add_users(tx: SharedTx, plan: NewZone) -> None:
-    accounts = ((plan.admin_name, plan.verifier, auth_drivers.CORE), (SERVERADMIN, plan.server_key, "server_cipher"))
+    accounts = ((plan.admin_name, plan.verifier, auth_drivers.CORE), (SERVERADMIN, plan.server_key, auth_drivers.SERVER_CIPHER))
     for (name, verifier, driver), token_password in zip(accounts, plan.token_passwords, strict=True):
         template = Template()
         template.set("TOKEN_PASSWORD", token_password)

@@ -136,6 +136,7 @@ class Federated:
             ("POST", "/federation/invite"): (Invite, self._invite),
             ("POST", "/federation/join"): (Join, self._join),
             ("POST", "/federation/revoke"): (Revoke, self._revoke),
+            ("POST", "/federation/accept-loss"): (Nothing, self._accept_loss),
             ("POST", "/federation/leave"): (Leave, self._leave),
             ("POST", "/federation/resync"): (Nothing, self._resync),
         }
@@ -241,6 +242,13 @@ class Federated:
             raise ActionError(f"There is no zone named {fields.name}.")
         await self._membership.revoke(row.oid)
         return {"zone_id": row.oid}
+
+    async def _accept_loss(self, _fields: Nothing) -> dict[str, Any]:
+        lost = self.halted()
+        if lost is None:
+            raise ActionError("This zone has lost nothing that it had signed: shared writes are not stopped.")
+        await self._guard.accept_loss()
+        return {"lost": lost}
 
     async def _leave(self, fields: Leave) -> dict[str, Any]:
         async with self._changing:

@@ -15,6 +15,7 @@ from koinon.api import acl, groups, system, users, zones
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
 from koinon.api.http import XmlRpcApp
+from koinon.daemon import secret_files
 from koinon.daemon.admin import AdminListener
 from koinon.daemon.bootstrap import bootstrap
 from koinon.daemon.federated import Federated
@@ -66,7 +67,7 @@ class Zone:
         )
         if created:
             log.info("new zone", password_file=str(settings.state / "one_auth"))
-        login = Login(database, hasher, remember_s=int(settings.login.remember_s))
+        login = Login(database, hasher, remember_s=int(settings.login.remember_s), server_key=secret_files.server_key(settings.state))
         federated = Federated(settings, database)
         dispatcher = Dispatcher(database, login, bind_all(Services(settings, database, hasher)), federated.forwarding, federated.halted)
         self._stopping.append(federated.stop)

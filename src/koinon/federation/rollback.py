@@ -42,7 +42,7 @@ class Loss(msgspec.Struct, frozen=True, array_like=True):
         return (
             f"This master's database was set back: zone {self.zone_id} shows our signature over index {self.head.position.index}, "
             f"and our log ended at {self.our_index}. Shared writes are stopped, so that nothing is made twice. Restore the database, "
-            f"or accept the loss; the zone then keeps its surplus in a file and takes over ours."
+            f"or accept the loss (koinon federation accept-loss); the zone then keeps its surplus in a file and takes over ours."
         )
 
 

@@ -1,0 +1,71 @@
+"""A master whose database was set back: it notices by its own signature, stops shared writes, and goes on when an operator says so."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from harness.zones import Federation, Zone, federation, wait_until
+
+
+def _create(zones: Federation, zone: Zone, name: str) -> int:
+    return int(zones.client(zone).user.allocate(name, "x", "public", []))
+
+
+def _copy_database(zone: Zone, target: Path) -> None:
+    """What an administrator's nightly copy holds."""
+    with sqlite3.connect(zone.database) as source, sqlite3.connect(target) as copy:
+        source.backup(copy)
+
+
+def _put_back(zone: Zone, kept: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        Path(f"{zone.database}{suffix}").unlink(missing_ok=True)
+    shutil.copyfile(kept, zone.database)
+
+
+def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_path: Path) -> None:
+    with federation(tmp_path, 2) as zones:
+        master, slave = zones.master, zones.slaves[0]
+        _create(zones, master, "kept")
+        zones.settled()
+        master.stop()
+        _copy_database(master, tmp_path / "nightly.db")
+        master.start()
+        _create(zones, master, "lost")
+        zones.settled()
+        wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave), timeout_s=20)
+        master.kill()
+        _put_back(master, tmp_path / "nightly.db")
+        master.start()
+        wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted", timeout_s=20)
+        for zone in (master, slave):
+            reply = zones.caller(zone).call("one.user.allocate", "refused", "x", "public", [])
+            assert reply[0] is False
+            assert "was set back" in reply[1]
+        assert {user.NAME for user in zones.client(slave).userpool.info().USER} >= {"kept", "lost"}
+        assert "Given up" in master.federation("accept-loss").stderr
+        _create(zones, master, "after")
+        zones.settled()
+        for zone in (master, slave):
+            names = {user.NAME for user in zones.client(zone).userpool.info().USER}
+            assert {"kept", "after"} <= names
+            assert "lost" not in names
+        (tail,) = (slave.state_dir / "forked").iterdir()
+        assert "'lost'" in tail.read_text()
+
+
+def _keeps_proof(slave: Zone) -> bool:
+    """Whether the slave has stored a frame that the master signed at the position that it holds."""
+    with sqlite3.connect(slave.database) as database:
+        return bool(
+            database.execute("SELECT COUNT(*) FROM federation_setting WHERE name LIKE '%frame%' OR name LIKE '%proof%'").fetchone()[0]
+        )
+
+
+def test_nothing_to_accept_is_said_so(tmp_path: Path) -> None:
+    with federation(tmp_path, 1) as zones:
+        refused = zones.master.federation("accept-loss", check=False)
+        assert refused.returncode == 1
+        assert "has lost nothing" in refused.stderr
