@@ -118,10 +118,11 @@ class Zone:
 def copier(zone: Zone, master: Zone) -> SnapshotLoader:
     """Stands in for the snapshot loader: proves the link with a real request, then takes the master's rows from its database."""
 
-    async def load(link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None]) -> Head:
+    async def load(link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
         (await link.request("POST", "/federation/v1/certificate", timeout_s=5)).expect()
         with master.database.read() as tx:
             head = tx.state.head
+            assert head.position.index >= at_least
             rows: dict[str, Sequence[PoolRow | AclRow]] = {"acl": tx.acl(), **{table: list(tx.rows(table)) for table in POOL_TABLES}}
         if check(rows):
             raise RuntimeError("refused by the check")

@@ -155,7 +155,7 @@ def test_a_write_during_the_join_is_not_lost_in_silence(tmp_path: Path) -> None:
             joining = zone.joining(master)
             load = joining._load_snapshot
 
-            async def write_between(link: Link, check: Any, also: Any) -> Any:
+            async def write_between(link: Link, check: Any, also: Any, at_least: int) -> Any:
                 def check_then_write(rows: Any) -> list[str]:
                     found: list[str] = check(rows)
                     writing.append(
@@ -163,7 +163,7 @@ def test_a_write_during_the_join_is_not_lost_in_silence(tmp_path: Path) -> None:
                     )
                     return found
 
-                return await load(link, check_then_write, also)
+                return await load(link, check_then_write, also, at_least)
 
             writing: list[asyncio.Future[Any]] = []
             joining._load_snapshot = write_between

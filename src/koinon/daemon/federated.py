@@ -37,6 +37,7 @@ from koinon.federation.positions import Positions
 from koinon.federation.retention import Retention
 from koinon.federation.rollback import RollbackGuard
 from koinon.federation.snapshot import Snapshots
+from koinon.federation.snapshot_file import SnapshotError
 from koinon.federation.stream import Feed
 from koinon.settings import Settings
 from koinon.statements.commits import Head
@@ -208,10 +209,9 @@ class Federated:
         with self._database.read() as tx:
             return status.reports(tx, self._positions, self._feed.following(), self._feed.troubles)
 
-    async def _load_for_join(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None]) -> Head:
-        return await snapshot_loading.load(
-            link, self._database, self._settings.state / "snapshots" / "loading", master_key=None, check=check, also=also
-        )
+    async def _load_for_join(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
+        directory = self._settings.state / "snapshots" / "loading"
+        return await snapshot_loading.load(link, self._database, directory, master_key=None, at_least=at_least, check=check, also=also)
 
     # The admin socket -------------------------------------------------------------------------------------------------
 
@@ -260,7 +260,10 @@ class Federated:
     async def _resync(self, _fields: Nothing) -> dict[str, Any]:
         if self._database.state().role != "slave":
             raise ActionError("Only a slave can load a snapshot from its master.")
-        head = await self._applier.resync()
+        try:
+            head = await self._applier.resync()
+        except (LinkError, SnapshotError) as error:
+            raise UnavailableError(f"The snapshot could not be loaded: {error}. This zone is as it was.") from error
         return {"epoch": head.position.epoch, "position": head.position.index}
 
     async def _status(self, _fields: Nothing) -> dict[str, Any]:

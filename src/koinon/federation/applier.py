@@ -284,4 +284,6 @@ class Applier:
         self._attempts = 0
         if self._state != "ok":
             log.info("following the master", position=str(self._database.state().head.position))
+            if self._state == "connecting":
+                self._last_error = ""  # that the link was away is over; what was healed stays to be read
             self._state = "ok"

@@ -77,8 +77,8 @@ class Joined(msgspec.Struct, frozen=True):
 class SnapshotLoader(Protocol):
     """How wiring hands the snapshot loader in."""
 
-    def __call__(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None]) -> Awaitable[Head]:
-        """Load the master's snapshot over ``link``.
+    def __call__(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Awaitable[Head]:
+        """Load a snapshot of the master over ``link``, no older than the index ``at_least``.
 
         Must call ``check`` with all rows by table before it changes a shared row and stop if that returns lines, and ``also`` in the
         transaction that changes them, before the head is set.
@@ -165,7 +165,7 @@ class Joining:
             # on disk before the database says that we are a member: a member without a certificate could not serve
             await asyncio.to_thread(self._store.save_ca, ca.public_bytes(Encoding.PEM))
             await asyncio.to_thread(self._store.save_certificate, certificate)
-            await self._load(link, token, reply.reigns, newest, instance, replace=replace)
+            await self._load(link, token, reply, newest, instance, replace=replace)
         except LinkError as error:
             raise UnavailableError(f"The master that sent the invitation can't be used: {error}.") from error
         except (SnapshotError, Different) as error:
@@ -178,9 +178,7 @@ class Joining:
         self._links.forget()
         return self._finish()
 
-    async def _load(
-        self, link: Link, token: Token, reigns: list[ReignRecord], newest: ReignRecord, instance: str, *, replace: bool
-    ) -> None:
+    async def _load(self, link: Link, token: Token, reply: JoinReply, newest: ReignRecord, instance: str, *, replace: bool) -> None:
         found: list[str] = []
         seen_at: Head | None = None
 
@@ -200,13 +198,13 @@ class Joining:
             if tx.state.head != seen_at and not replace:
                 raise ActionError(_CHANGED)
             forget_federation(tx)
-            for record in reigns:
+            for record in reply.reigns:
                 reign.store(tx, record)
             remembered.remember(tx, "instance", instance.encode("ascii"))
             tx.set_membership(zone_id=token.zone_id, role="slave", federation_id=token.federation_id, epoch=newest.epoch)
 
         try:
-            await self._load_snapshot(link, check, also)
+            await self._load_snapshot(link, check, also, reply.index)
         except Exception as error:
             if found:
                 raise ClashError(found) from error

@@ -77,10 +77,17 @@ class JoinRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 class JoinReply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What it gets: its certificate (PEM) and every reign record, oldest first."""
+    """What it gets.
+
+    Attributes:
+        certificate: of its key (PEM).
+        reigns: every reign record, oldest first.
+        index: where the master's log stood when it let the zone in; no older snapshot will do.
+    """
 
     certificate: bytes
     reigns: list[ReignRecord]
+    index: int
 
 
 def _now() -> datetime.datetime:
@@ -244,11 +251,11 @@ class Membership:
             zones.set_attributes(tx, request.zone_id, changes | ({"ENDPOINT": request.endpoint} if found.endpoint in ("", "-") else {}))
             return reign.load_all(tx)
 
-        reigns = (await self._database.write_shared("federation join", job)).value
+        written = await self._database.write_shared("federation join", job)
         certificate = authority.certify(
             request.zone_id, state.federation_id, Ed25519PublicKey.from_public_bytes(request.public_key), _now()
         )
-        return JoinReply(_pem(certificate), reigns)
+        return JoinReply(_pem(certificate), written.value, written.head.index)
 
     def certify(self, tx: ReadTx, zone_id: int) -> bytes:
         """A new certificate (PEM) for an enrolled zone that asked for one with a signed request.
