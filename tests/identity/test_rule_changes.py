@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from koinon.database.transactions import ReadTx
-from koinon.errors import AuthorizationError, BadArgumentError, CloudError, InternalError
-from koinon.identity import acl, rule_changes
+from koinon.database.transactions import ReadTx, SharedTx
+from koinon.errors import AuthorizationError, BadArgumentError, CloudError, InternalError, NotFoundError
+from koinon.identity import acl, rule_changes, vdcs
 from koinon.objects.acl import Rule
 from koinon.objects.kinds import Kind
 from koinon.policy.caller import Caller
@@ -107,6 +107,57 @@ def test_tells_why_a_rule_does_nothing(site: Site) -> None:
     )
 
 
+def rules(site: Site) -> set[str]:
+    return {Rule(row.userset, row.resource, row.rights, row.zone).text() for row in site.read(lambda tx: tx.acl())}
+
+
+def test_a_change_of_a_vdc_is_foreseen_as_it_then_happens(site: Site) -> None:
+    """Also where the rules of two VDCs, or of a VDC and a person, are the same."""
+    north, south = site.add_group("north"), site.add_group("south")
+    site.write(lambda tx: [vdcs.remove_group(tx, vdcs.DEFAULT_VDC, group) for group in (north, south)])
+    vdc = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=one"))
+    other = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=two"))
+    add(site, f"@{south} HOST/#3 MANAGE #0")
+    site.write(lambda tx: vdcs.give_to_group(tx, ADMIN, other, north))
+    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, other, 0, 7, kind=Kind.CLUSTER))
+    steps: list[tuple[dict[str, Any], Callable[[SharedTx], int]]] = [
+        ({"add": [("HOST", 0, 3)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 3, kind=Kind.HOST)),
+        ({"add": [("CLUSTER", 0, 7)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER)),
+        ({"add_groups": [north]}, lambda tx: vdcs.give_to_group(tx, ADMIN, vdc, north)),
+        ({"add_groups": [south]}, lambda tx: vdcs.give_to_group(tx, ADMIN, vdc, south)),
+        ({"add": [("CLUSTER", 0, -10)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, -10, kind=Kind.CLUSTER)),
+        ({"remove": [("CLUSTER", 0, -10)]}, lambda tx: vdcs.remove_resource(tx, ADMIN, vdc, 0, -10, kind=Kind.CLUSTER)),
+        ({"del_groups": [south]}, lambda tx: vdcs.take_from_group(tx, ADMIN, vdc, south)),
+        ({"del_groups": [north]}, lambda tx: vdcs.take_from_group(tx, ADMIN, vdc, north)),
+    ]
+    changed = 0
+    for change, make in steps:
+        before = rules(site)
+        foreseen = diff(site, vdc={"id": vdc, **change})
+        site.write(make)
+        after = rules(site)
+        assert set(foreseen["add"]) == after - before
+        assert {gone["rule"] for gone in foreseen["remove"]} == before - after
+        changed += before != after
+    assert changed == 5
+    assert f"@{south} HOST/#3 MANAGE #0" in rules(site)
+
+
+def test_a_vdc_that_opens_hosts_to_a_group_is_told_as_that(site: Site) -> None:
+    group = site.add_group("tenant")
+    site.write(lambda tx: vdcs.remove_group(tx, 0, group))
+    site.add_user("ada", group)
+    vdc = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=one"))
+    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER))
+    lines = diff(site, vdc={"id": vdc, "add_groups": [group]})["lines"]
+    assert [(line["kind"], line["right"], line["places"], line["for"]["id"]) for line in lines] == [
+        ("HOST", "MANAGE", ["HOST/%7"], group),
+        ("NET", "USE", ["NET/%7"], group),
+        ("DATASTORE", "USE", ["DATASTORE/%7"], group),
+    ]
+    assert lines[0]["objects"] == {"count": 2, "some": [1, 2], "pairs": 2}
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -118,6 +169,15 @@ def test_tells_why_a_rule_does_nothing(site: Site) -> None:
         ({"remove": ["1"]}, BadArgumentError),
         ({"remove": [1] * 101}, BadArgumentError),
         ({"gone": [1]}, BadArgumentError),
+        ({"vdc": {"id": 0}}, BadArgumentError),
+        ({"vdc": {"id": 0, "add": [["SHIP", 0, 1]]}}, BadArgumentError),
+        ({"vdc": {"id": 99, "add_groups": [1]}}, NotFoundError),
+        ({"vdc": {"id": 0, "add_groups": [99]}}, NotFoundError),
+        ({"vdc": {"id": 0, "add": [["HOST", 99, 1]]}}, NotFoundError),
+        ({"vdc": {"id": 0, "add_groups": [1]}}, InternalError),
+        ({"vdc": {"id": 0, "del_groups": [0]}}, InternalError),
+        ({"vdc": {"id": 0, "add": [["CLUSTER", 0, -10]]}}, InternalError),
+        ({"vdc": {"id": 0, "remove": [["CLUSTER", 0, 7]]}}, InternalError),
         ({}, BadArgumentError),
     ],
 )

@@ -46,11 +46,11 @@ COLUMNS = (
 def create(connection: Connection, words: tuple[str, ...]) -> None:
     written = " ".join(words)
     names_zone = len(written.split()) != 3
-    rule = _parse(written, 0)  # mistakes in the text are found before a zone is asked anything
+    rule = parse_rule(written, 0)  # mistakes in the text are found before a zone is asked anything
     zone_id = 0
     if not names_zone:
         zone_id = connection.own_zone()
-        rule = _parse(written, zone_id)
+        rule = parse_rule(written, zone_id)
     click.echo(f"ID: {_add(connection, rule)}")
     click.echo(f"RULE: {rule.text()}")
     if not names_zone:
@@ -73,7 +73,7 @@ def show_list(connection: Connection, titles: str | None, form: str | None) -> N
 
 def add_rule(connection: Connection, written: str) -> str | int:
     """Add the rule with this text, which names its zone; return its id."""
-    return _add(connection, _parse(written, 0))
+    return _add(connection, parse_rule(written, 0))
 
 
 def _add(connection: Connection, rule: Rule) -> str | int:
@@ -81,7 +81,8 @@ def _add(connection: Connection, rule: Rule) -> str | int:
     return connection.call("one.acl.addrule", f"{rule.user:x}", f"{rule.resource:x}", f"{rule.rights:x}", f"{rule.zone:x}")
 
 
-def _parse(written: str, zone_id: int) -> Rule:
+def parse_rule(written: str, zone_id: int) -> Rule:
+    """The rule with this text; it means zone ``zone_id`` if it names none. Refuses, as wrong usage, what no zone would take."""
     try:
         rule = Rule.parse(written, zone_id)
     except ValueError as error:

@@ -14,7 +14,7 @@ import click
 from koinon.cli import documents, references
 from koinon.cli.commands import complain
 from koinon.cli.connection import Connection
-from koinon.cli.listing import JSON
+from koinon.cli.listing import JSON, print_json
 from koinon.cli.tables import Column, print_facts, print_table, visible_lines
 from koinon.client.errors import NotAZoneError, UnreachableError
 
@@ -45,10 +45,11 @@ def explain(connection: Connection, user: str, right: str, target: str, form: st
         raw = first.call("koinon.acl.explain", first.id_of("user", asked), right, target, documents.number(zone, "ID"))
         complain(f"{error.text} The zone at {first.endpoint.url} answers for it.")
         first.close()
+    answer = read_json(raw)
     if form == "json":
-        click.echo(raw)
-        return
-    show(read_json(raw))
+        print_json(answer)
+    else:
+        show(answer)
 
 
 def read_json(raw: str | int) -> Answer:
@@ -70,10 +71,10 @@ def show(answer: Answer) -> None:
         ("USER", f"{_named(user)}, groups {', '.join(map(_named, user['groups']))}"),
         ("RIGHT", f"{answer['right']} {answer['object']}"),
         ("ZONE", _named(zone)),
-        ("BECAUSE", answer["reason"]),
+        ("BECAUSE", answer["reason"] if by is None or by["rule_id"] is None else f"rule {by['rule_id']}: {by['rule']}"),
     ]
     if by is not None:
-        facts += [("RULE", _source(by)), ("THROUGH", by["through"])]
+        facts.append(("THROUGH", by["through"]))
     print_facts(facts)
     if answer["nearest"]:
         click.echo("\nNEAREST")

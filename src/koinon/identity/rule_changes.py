@@ -16,6 +16,7 @@ from koinon.database.transactions import ReadTx
 from koinon.errors import BadArgumentError, InternalError
 from koinon.identity import access, zones
 from koinon.identity.user_record import Account
+from koinon.identity.vdc_plans import VdcChange, planned
 from koinon.objects import acl
 from koinon.objects.acl import Right, Rule
 from koinon.objects.kinds import SHARED_TABLE_OF, Kind
@@ -30,6 +31,7 @@ LocalTargets = Callable[[ReadTx, Kind], Sequence[Target] | None]
 _LINES: Final = 200
 _NAMES: Final = 10
 _MOST_CHANGES: Final = 100
+_FORM: Final = 'They are written {"add": ["RULE"], "remove": [ID], "vdc": {"id": ID, "add_groups": [ID]}}, each part if needed.'
 
 
 class Changes(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,10 +40,12 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True):
     Attributes:
         add: rules to add, as text; one without a zone counts in the zone that is asked.
         remove: ids of rules to remove.
+        vdc: what to change of a VDC.
     """
 
     add: list[str] = []
     remove: list[int] = []
+    vdc: VdcChange | None = None
 
 
 def difference(tx: ReadTx, caller: Caller, wanted: str, *, local_targets: LocalTargets) -> str:
@@ -56,12 +60,18 @@ def difference(tx: ReadTx, caller: Caller, wanted: str, *, local_targets: LocalT
     Raises:
         AuthorizationError: the caller lacks ACL:MANAGE.
         BadArgumentError: the changes can't be read, or there are none, or too many.
+        NotFoundError: no such VDC, or no group or zone that it could have.
         InternalError: a rule is malformed, there already, or not there: the texts of the changes themselves.
     """
     access.require(tx, caller, Right.MANAGE, access.the_whole(Kind.ACL))
     stored = {row.oid: Rule(row.userset, row.resource, row.rights, row.zone) for row in tx.acl()}
     changes = _read(wanted)
     added, removed = _added(changes.add, set(stored.values()), tx.state.zone_id), _removed(changes.remove, stored)
+    if changes.vdc is not None:
+        plan = planned(tx, changes.vdc)
+        known = {*stored.values(), *added}
+        added += [rule for rule in plan.given if rule not in known]
+        removed |= {oid: rule for oid, rule in stored.items() if rule in set(plan.surplus)}
     before = list(stored.values())
     gone = set(removed.values())
     after = [rule for rule in before if rule not in gone] + added
@@ -104,8 +114,8 @@ def _read(wanted: str) -> Changes:
     try:
         changes = msgspec.json.decode(wanted, type=Changes)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadArgumentError(f'The changes can\'t be read: {error}. They are written {{"add": ["RULE"], "remove": [ID]}}.') from error
-    count = len(changes.add) + len(changes.remove)
+        raise BadArgumentError(f"The changes can't be read: {error}. {_FORM}") from error
+    count = len(changes.add) + len(changes.remove) + (0 if changes.vdc is None else changes.vdc.count())
     if not 0 < count <= _MOST_CHANGES:
         raise BadArgumentError(f"There are {count} changes; 1 to {_MOST_CHANGES} can be looked at together.")
     return changes

@@ -32,6 +32,20 @@ class _Giver(msgspec.Struct, frozen=True):
         return cls(frozenset(vdc.groups), frozenset(vdc.grants()), frozenset(vdc.found))
 
 
+class Plan(msgspec.Struct, frozen=True):
+    """What a change of a VDC does to the rules.
+
+    Attributes:
+        given: rules that must be there after it, also if they are there before.
+        surplus: rules that go.
+        found: those of the VDC that somebody had made by hand, ascending.
+    """
+
+    given: list[Rule]
+    surplus: list[Rule]
+    found: list[Rule]
+
+
 def store(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None:
     """Bring the VDC and its rules from ``before`` to ``after``.
 
@@ -41,6 +55,18 @@ def store(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None
         before: as stored; None if the VDC is new.
         after: as it shall be, its ``found`` as it was (it is set here); None if the VDC goes.
     """
+    planned = plan(tx, oid, before, after)
+    if after is not None:
+        after.found = planned.found
+    _write(tx, oid, before, after)
+    for rule in planned.given:
+        acl.ensure(tx, rule)
+    for rule in planned.surplus:
+        acl.drop(tx, rule)
+
+
+def plan(tx: ReadTx, oid: int, before: Vdc | None, after: Vdc | None) -> Plan:
+    """What ``store`` with these arguments would do to the rules, without doing it."""
     others = _others(tx, oid)
     started, stopped = _lacking(before, after), _lacking(after, before)
     found = {} if before is None else dict.fromkeys(before.found)
@@ -55,13 +81,7 @@ def store(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None
         by_hand = any(rule in giver.found for giver in givers) if givers else acl.find(tx, rule) is not None
         if by_hand:
             found[rule] = None
-    if after is not None:
-        after.found = sorted(found, key=msgspec.structs.astuple)
-    _write(tx, oid, before, after)
-    for gid, grant in started:
-        acl.ensure(tx, grant.to(gid))
-    for rule in surplus:
-        acl.drop(tx, rule)
+    return Plan([grant.to(gid) for gid, grant in started], surplus, sorted(found, key=msgspec.structs.astuple))
 
 
 def _write(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None:

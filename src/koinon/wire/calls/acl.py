@@ -19,7 +19,7 @@ USER = Param("user", "int", doc="Id of the user whose rights are in question; -1
 RIGHT = Param("right", "string", doc="USE, MANAGE, ADMIN or CREATE.")
 OBJECT = Param("object", "string", doc="`KIND/#ID`, or `KIND/*` for a new object and for the kind as a whole.")
 IN_ZONE = Param("zone", "int", -1, doc="Id of the zone where the right would be used; -1 is the zone that was asked.")
-CHANGES = Param("changes", "string", doc='What would be done: `{"add": ["RULE"], "remove": [RULE_ID]}`.')
+CHANGES = Param("changes", "string", doc="What would be done, as JSON: rules to `add` (texts), to `remove` (ids), a `vdc` to change.")
 
 ALL_RULES = (manage(Kind.ACL, None),)
 OF_OTHERS = (Need(Right.MANAGE, Kind.ACL, but_oneself=True),)
