@@ -79,6 +79,7 @@ class Scene:
         user_gid: that user's primary group.
         group: id of the group that the call names.
         zone: id of the zone that the call names.
+        vdc: id of the VDC that the call names.
     """
 
     def __init__(self, desk: Desk, call: Call) -> None:
@@ -91,6 +92,7 @@ class Scene:
         self.zone = ZONE if call.name == "one.zone.enable" else ELSEWHERE
         if call.name == "one.zone.delete":
             self.zone = desk.as_admin("one.zone.allocate", f'NAME="{self.name("gone")}" ENDPOINT="http://x:2633/RPC2"')
+        self.vdc = desk.as_admin("one.vdc.allocate", f'NAME="{self.name("vdc")}"') if call.name.startswith("one.vdc.") else 0
 
     def name(self, prefix: str) -> str:
         return f"{prefix}{self.number}"
@@ -117,6 +119,8 @@ class Scene:
             return [Thing(kind, -1, actor.gid if need.right.name == "CREATE" else -1)]
         if kind == "ZONE":
             return [Thing(kind, ZONE if need.param == THIS_ZONE else self.zone)]
+        if kind == "VDC":
+            return [Thing(kind, self.vdc)]
         if kind == "USER":
             return [Thing(kind, self.user, self.user_gid)]
         if need.but_own_group and self.group == actor.gid:
@@ -174,6 +178,24 @@ class Scene:
                 return ('{"add": ["* USER/* USE #0"]}',)
             case "koinon.acl.explain":
                 return (self.user, "USE", "ZONE/#0", -1)
+            case "one.vdc.allocate":
+                return (f'NAME="{self.name("made")}"',)
+            case "one.vdc.update":
+                return (self.vdc, 'NOTE="x"', 1)
+            case "one.vdc.rename":
+                return (self.vdc, self.name("renamed"))
+            case "one.vdc.info" | "one.vdc.delete":
+                return (self.vdc,)
+            case "one.vdc.addgroup":
+                return (self.vdc, self.group)
+            case "one.vdc.delgroup":
+                oneadmin("one.vdc.addgroup", self.vdc, self.group)
+                return (self.vdc, self.group)
+            case "one.vdc.addcluster" | "one.vdc.addhost" | "one.vdc.adddatastore" | "one.vdc.addvnet":
+                return (self.vdc, self.zone, 3)
+            case "one.vdc.delcluster" | "one.vdc.delhost" | "one.vdc.deldatastore" | "one.vdc.delvnet":
+                oneadmin(name.replace(".del", ".add"), self.vdc, self.zone, 3)
+                return (self.vdc, self.zone, 3)
             case "one.zone.allocate":
                 return (f'NAME="{self.name("zone")}" ENDPOINT="http://x:2633/RPC2"',)
             case "one.zone.rename":
@@ -415,7 +437,8 @@ def test_a_list_shows_what_the_caller_may_use_and_nothing_else(desk: Desk, call:
     if not actor.let_in:
         assert desk.failure(actor.session, call.name).code == AUTHENTICATION
         return
-    scene.grant(actor, {"USE"}, kind.acl_name, f"#{ {'USER': scene.user, 'GROUP': scene.group, 'ZONE': ZONE}[kind.acl_name] }")
+    shown = {"USER": scene.user, "GROUP": scene.group, "VDC": scene.vdc, "ZONE": ZONE}[kind.acl_name]
+    scene.grant(actor, {"USE"}, kind.acl_name, f"#{shown}")
     if kind.acl_name == "USER":
         scene.grant(actor, {"USE", "MANAGE"}, "USER", f"@{desk.site.add_group(scene.name('watched'))}")
         scene.grant(actor, {"MANAGE", "ADMIN", "CREATE"}, "USER", "*")  # says nothing about lists

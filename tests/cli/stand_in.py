@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from koinon.objects.acl import Rule
+from koinon.objects.template import Template
 from koinon.wire import xmlrpc
 
 
@@ -52,6 +53,8 @@ class StandIn:
         self.templates: dict[tuple[str, int], str] = {}
         self.rules: dict[int, Rule] = {}
         self.zones: dict[int, tuple[str, int, str]] = {}
+        self.vdcs: dict[int, Vdc] = {0: Vdc(0, "default")}
+        self.datastores: dict[int, str] = {}
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0
         self.hold: threading.Event | None = None  # set: calls wait for it before they are answered
@@ -262,7 +265,95 @@ def _enable_zone(zone: StandIn, caller: User, zone_id: int, enable: bool) -> int
     return zone_id
 
 
+@dataclass
+class Vdc:
+    oid: int
+    name: str
+    groups: set[int] = field(default_factory=set)
+    resources: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+
+    def xml(self) -> str:
+        ids = "".join(f"<ID>{gid}</ID>" for gid in sorted(self.groups))
+        lists = "".join(
+            f"<{tag}S>"
+            + "".join(
+                f"<{tag}><ZONE_ID>{zone_id}</ZONE_ID><{tag}_ID>{oid}</{tag}_ID></{tag}>"
+                for zone_id, oid in sorted(self.resources.get(tag.lower(), ()))
+            )
+            + f"</{tag}S>"
+            for tag in ("CLUSTER", "HOST", "DATASTORE", "VNET")
+        )
+        return f"<VDC><ID>{self.oid}</ID><NAME>{self.name}</NAME><GROUPS>{ids}</GROUPS>{lists}<TEMPLATE><A>1</A></TEMPLATE></VDC>"
+
+
+def _vdc(zone: StandIn, oid: int) -> Vdc:
+    if oid not in zone.vdcs:
+        raise Refused(f"Error getting VDC [{oid}].", 0x400, oid)
+    return zone.vdcs[oid]
+
+
+def _allocate_vdc(zone: StandIn, caller: User, template: str) -> int:
+    oid = max(99, *zone.vdcs) + 1
+    zone.vdcs[oid] = Vdc(oid, Template.parse(template).get("NAME") or "")
+    zone.templates["vdc", oid] = template
+    return oid
+
+
+def _rename_vdc(zone: StandIn, caller: User, oid: int, name: str) -> int:
+    _vdc(zone, oid).name = name
+    return oid
+
+
+def _delete_vdc(zone: StandIn, caller: User, oid: int) -> int:
+    del zone.vdcs[_vdc(zone, oid).oid]
+    return oid
+
+
+def _add_to_vdc(word: str) -> Callable[..., int]:
+    def add(zone: StandIn, caller: User, oid: int, zone_id: int, resource_id: int) -> int:
+        _vdc(zone, oid).resources.setdefault(word, set()).add((zone_id, resource_id))
+        return oid
+
+    return add
+
+
+def _del_from_vdc(word: str) -> Callable[..., int]:
+    def remove(zone: StandIn, caller: User, oid: int, zone_id: int, resource_id: int) -> int:
+        _vdc(zone, oid).resources.setdefault(word, set()).discard((zone_id, resource_id))
+        return oid
+
+    return remove
+
+
+def _addgroup_vdc(zone: StandIn, caller: User, oid: int, gid: int) -> int:
+    _vdc(zone, oid).groups.add(gid)
+    return oid
+
+
+def _delgroup_vdc(zone: StandIn, caller: User, oid: int, gid: int) -> int:
+    _vdc(zone, oid).groups.discard(gid)
+    return oid
+
+
+def _datastores(zone: StandIn, caller: User) -> str:
+    listed = (f"<DATASTORE><ID>{oid}</ID><NAME>{name}</NAME></DATASTORE>" for oid, name in zone.datastores.items())
+    return f"<DATASTORE_POOL>{''.join(listed)}</DATASTORE_POOL>"
+
+
+_RESOURCES = ("cluster", "host", "datastore", "vnet")
+
 _METHODS: dict[str, Callable[..., str | int]] = {
+    "one.vdc.allocate": _allocate_vdc,
+    "one.vdc.rename": _rename_vdc,
+    "one.vdc.delete": _delete_vdc,
+    "one.vdc.addgroup": _addgroup_vdc,
+    "one.vdc.delgroup": _delgroup_vdc,
+    **{f"one.vdc.add{word}": _add_to_vdc(word) for word in _RESOURCES},
+    **{f"one.vdc.del{word}": _del_from_vdc(word) for word in _RESOURCES},
+    "one.vdc.update": lambda zone, caller, *rest: _update(zone, caller, "vdc", *rest),
+    "one.vdc.info": lambda zone, caller, oid, *_: _vdc(zone, oid).xml(),
+    "one.vdcpool.info": lambda zone, caller: f"<VDC_POOL>{''.join(vdc.xml() for vdc in zone.vdcs.values())}</VDC_POOL>",
+    "one.datastorepool.info": _datastores,
     "one.user.allocate": _allocate_user,
     "one.user.passwd": _passwd,
     "one.user.chgrp": _chgrp,

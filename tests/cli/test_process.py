@@ -40,7 +40,7 @@ def test_no_command_loads_server_code(command: str, zone: StandIn) -> None:
 
 
 def test_each_noun_has_a_command_of_its_own(zone: StandIn) -> None:
-    for noun in ("zone", "user", "group", "acl"):
+    for noun in ("zone", "user", "group", "vdc", "acl"):
         script = f"import sys; from koinon.cli.main import one{noun}; sys.argv = ['one{noun}', 'list', '--xml']; sys.exit(one{noun}())"
         done = _python("-c", script)
         assert (done.returncode, done.stderr) == (0, "")

@@ -16,7 +16,12 @@ from koinon.client.errors import RefusedError
 from koinon.client.xmlrpc import ANSWER_S, Client, Value
 
 #: noun -> the call that lists it, and the name of its elements
-_POOLS = {"user": ("one.userpool.info", "USER"), "group": ("one.grouppool.info", "GROUP"), "zone": ("one.zonepool.info", "ZONE")}
+_POOLS = {
+    "user": ("one.userpool.info", "USER"),
+    "group": ("one.grouppool.info", "GROUP"),
+    "zone": ("one.zonepool.info", "ZONE"),
+    "vdc": ("one.vdcpool.info", "VDC"),
+}
 
 
 class Connection:

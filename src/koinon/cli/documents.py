@@ -21,6 +21,11 @@ _MANY = {
     ("USER_POOL", "QUOTAS"),
     ("GROUP_POOL", "QUOTAS"),
     ("GROUP_POOL", "VLAN_RULES"),
+    ("VDC_POOL", "VDC"),
+    ("CLUSTERS", "CLUSTER"),
+    ("HOSTS", "HOST"),
+    ("DATASTORES", "DATASTORE"),
+    ("VNETS", "VNET"),
     ("GROUPS", "ID"),
     ("USERS", "ID"),
     ("ADMINS", "ID"),
@@ -28,6 +33,7 @@ _MANY = {
     ("SERVER_POOL", "SERVER"),
 }
 _ALWAYS = {
+    "VDC_POOL": "VDC",
     "USER_POOL": "USER",
     "GROUP_POOL": "GROUP",
     "ZONE_POOL": "ZONE",
@@ -36,6 +42,8 @@ _ALWAYS = {
     "USERS": "ID",
     "ADMINS": "ID",
 }
+#: As _ALWAYS, for elements that hold other things elsewhere.
+_IN_A_VDC = {"CLUSTERS": "CLUSTER", "HOSTS": "HOST", "DATASTORES": "DATASTORE", "VNETS": "VNET"}
 
 _BARE = re.compile(r"[^=#\s,\[\]]+")
 
@@ -63,13 +71,18 @@ def read(text: str | int) -> Element:
         ) from error
 
 
-def to_plain(element: Element) -> Plain:
-    """The element as dictionaries, lists and texts, as OpenNebula's commands print it; repeated elements become lists."""
+def to_plain(element: Element, holder: str = "") -> Plain:
+    """The element as dictionaries, lists and texts, as OpenNebula's commands print it; repeated elements become lists.
+
+    ``holder`` is the tag of the element around it.
+    """
     if len(element) == 0:
-        return {_ALWAYS[element.tag]: []} if element.tag in _ALWAYS else (element.text or "")
+        always = _IN_A_VDC.get(element.tag) if holder == "VDC" else None
+        always = always or _ALWAYS.get(element.tag)
+        return {always: []} if always else (element.text or "")
     found: dict[str, list[Plain]] = {}
     for child in element:
-        found.setdefault(child.tag, []).append(to_plain(child))
+        found.setdefault(child.tag, []).append(to_plain(child, element.tag))
     return {tag: values if len(values) > 1 or (element.tag, tag) in _MANY else values[0] for tag, values in found.items()}
 
 

@@ -13,6 +13,7 @@ from koinon.cli.federation import FEDERATION_COMMANDS
 from koinon.cli.groups import GROUP_COMMANDS
 from koinon.cli.policy import POLICY_COMMANDS
 from koinon.cli.users import USER_COMMANDS
+from koinon.cli.vdcs import VDC_COMMANDS
 from koinon.cli.zones import ZONE_COMMANDS
 
 LISTS = "Lists of objects are ids, ranges and names: 3,5..8,alice."
@@ -22,6 +23,7 @@ NOUNS = {
     "zone": (f"Zones of the federation, and which of them you talk to. {LISTS}", ZONE_COMMANDS),
     "user": (f"Users, their groups, passwords and log-in tokens. {LISTS}", USER_COMMANDS),
     "group": (f"Groups and their administrators. {LISTS}", GROUP_COMMANDS),
+    "vdc": (f"VDCs: which groups may use which resources of which zones. {LISTS}", VDC_COMMANDS),
     "acl": ("Rules: who may do what with which objects, in which zone.", ACL_COMMANDS),
     "policy": ("What a change of rules would do.", POLICY_COMMANDS),
     "federation": ("Membership of the zone on this machine: init, invite, join, leave.", FEDERATION_COMMANDS),
@@ -64,6 +66,11 @@ def oneuser() -> int:
 def onegroup() -> int:
     """``onegroup VERB ...``"""
     return _noun("group")
+
+
+def onevdc() -> int:
+    """``onevdc VERB ...``"""
+    return _noun("vdc")
 
 
 def oneacl() -> int:

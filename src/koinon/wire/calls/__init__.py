@@ -6,7 +6,7 @@ Not here: what does the work (api/ binds a function to each row).
 
 from __future__ import annotations
 
-from koinon.wire.calls import acl, groups, system, users, zones
+from koinon.wire.calls import acl, groups, system, users, vdcs, zones
 from koinon.wire.calls.rows import CALLS, SESSION, THIS_ZONE, Call, Need, Runs, call
 from koinon.wire.parameters import REQUIRED, Param
 
@@ -24,5 +24,6 @@ __all__ = [
     "groups",
     "system",
     "users",
+    "vdcs",
     "zones",
 ]

@@ -1,0 +1,218 @@
+"""The commands of VDCs: ``koinon vdc`` and ``onevdc``.
+
+Source: OpenNebula's `onevdc`: the same verbs and the same order of arguments; `create` also takes a file.
+Each function is one verb; its row in the table at the end says what it is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import click
+
+from koinon.cli import references
+from koinon.cli.commands import Command, command, each, usage
+from koinon.cli.connection import Connection
+from koinon.cli.documents import number, quoted, read, text, text_of
+from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.tables import Column
+from koinon.cli.templates import read_source
+from koinon.cli.users import APPEND, FILE, GROUP, update_template
+from koinon.client.errors import RefusedError
+
+ALL_RESOURCES = -10
+
+#: noun -> what lists it in its zone: the call, the name of its elements, further parameters
+_POOL_OF: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "cluster": ("one.clusterpool.info", "CLUSTER", ()),
+    "host": ("one.hostpool.info", "HOST", ()),
+    "datastore": ("one.datastorepool.info", "DATASTORE", ()),
+    "vnet": ("one.vnpool.info", "VNET", (-2, -1, -1)),
+}
+
+NAME_OR_FILE = click.Argument(["name_or_file"], metavar="[NAME|FILE]", required=False)
+VDC = click.Argument(["vdc"])
+VDCS = click.Argument(["vdcs"], metavar="VDCS")
+NEW_NAME = click.Argument(["name"])
+ZONE = click.Argument(["zone_ref"], metavar="ZONE")
+NAMED = click.Option(["-n", "--name", "named"], metavar="NAME", help="The VDC's name.")
+
+
+def _resources(tag: str, vdc: Element) -> str:
+    """``0:3,0:4,100:ALL``: zone and id of each."""
+    pairs = ((text(node, "ZONE_ID"), text(node, f"{tag}_ID")) for node in vdc.findall(f"{tag}S/{tag}"))
+    return ",".join(f"{zone}:{'ALL' if oid == str(ALL_RESOURCES) else oid}" for zone, oid in pairs)
+
+
+def _groups(vdc: Element) -> str:
+    return ",".join(node.text or "" for node in vdc.findall("GROUPS/ID"))
+
+
+def _count(path: str) -> Callable[[Element], str]:
+    return lambda vdc: str(len(vdc.findall(path)))
+
+
+COLUMNS = (
+    Column("ID", text_of("ID"), right=True),
+    Column("NAME", text_of("NAME")),
+    Column("GROUPS", _count("GROUPS/ID"), right=True),
+    Column("CLUSTERS", _count("CLUSTERS/CLUSTER"), right=True),
+    Column("HOSTS", _count("HOSTS/HOST"), right=True),
+    Column("VNETS", _count("VNETS/VNET"), right=True),
+    Column("DATASTORES", _count("DATASTORES/DATASTORE"), right=True),
+    Column[Element]("MEMBERS", _groups, extra=True),
+)
+
+
+def create(connection: Connection, name_or_file: str | None, named: str | None) -> None:
+    if name_or_file is None and named is None:
+        usage("Give a name, --name, or a file with template text (- for standard input).")
+    if name_or_file is None:
+        template = f"NAME = {quoted(named or '')}\n"
+    elif name_or_file == "-" or Path(name_or_file).is_file():
+        if named is not None:
+            usage("Give either a file or --name; in the file, NAME says the name.")
+        template = read_source(name_or_file)
+    elif named is not None:
+        usage("Give the VDC's name once: as an argument or with --name.")
+    elif "/" in name_or_file:
+        usage(f"There is no file {name_or_file}, and no name may hold a '/'.")
+    else:
+        template = f"NAME = {quoted(name_or_file)}\n"
+    click.echo(f"ID: {connection.call('one.vdc.allocate', template)}")
+
+
+def update(connection: Connection, vdc: str, file: str | None, append: bool) -> None:
+    update_template(connection, "vdc", _id(connection, vdc), file, append)
+
+
+def rename(connection: Connection, vdc: str, name: str) -> None:
+    connection.call("one.vdc.rename", _id(connection, vdc), name)
+
+
+def delete(connection: Connection, vdcs: str) -> None:
+    each(connection, "vdc", vdcs, lambda oid: connection.call("one.vdc.delete", oid))
+
+
+def addgroup(connection: Connection, vdcs: str, group: str) -> None:
+    gid = connection.id_of("group", references.parse_one(group))
+    each(connection, "vdc", vdcs, lambda oid: connection.call("one.vdc.addgroup", oid, gid))
+
+
+def delgroup(connection: Connection, vdcs: str, group: str) -> None:
+    gid = connection.id_of("group", references.parse_one(group))
+    each(connection, "vdc", vdcs, lambda oid: connection.call("one.vdc.delgroup", oid, gid))
+
+
+def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
+    print_pool(connection.call("one.vdcpool.info"), "VDC", COLUMNS, titles, form)
+
+
+def show(connection: Connection, vdc: str, form: str | None) -> None:
+    raw = connection.call("one.vdc.info", _id(connection, vdc))
+    if print_document(raw, form):
+        return
+    found = read(raw)
+    facts = [("ID", text(found, "ID")), ("NAME", text(found, "NAME")), ("GROUPS", _groups(found))]
+    facts += [(f"{tag}S", _resources(tag, found)) for tag in ("CLUSTER", "HOST", "DATASTORE", "VNET")]
+    print_object(facts, found.find("TEMPLATE"), form)
+
+
+def _id(connection: Connection, vdc: str) -> int:
+    return connection.id_of("vdc", references.parse_one(vdc))
+
+
+def _resource_id(connection: Connection, noun: str, written: str, zone_id: int) -> int:
+    """The id that ``written`` means in the zone that has the resource, which alone knows its names.
+
+    Raises:
+        RefusedError: that zone has none with this name, or none that the caller may see.
+    """
+    if written.upper() == "ALL" or written == str(ALL_RESOURCES):
+        return ALL_RESOURCES
+    reference = references.parse_one(written)
+    if isinstance(reference, int):
+        return reference
+    method, tag, parameters = _POOL_OF[noun]
+    try:
+        raw = _asked(connection, zone_id, method, *parameters)
+    except RefusedError as error:
+        raise RefusedError(
+            f"Zone {zone_id} does not tell which {noun} is named {written!r}: {error.text} Give its id.", code=error.code
+        ) from error
+    for element in read(raw).findall(tag):
+        if text(element, "NAME") == written:
+            return number(element, "ID")
+    raise RefusedError(f"No {noun} that you may see in zone {zone_id} is named {written!r}. Give its id.", code=0x0400)
+
+
+def _asked(connection: Connection, zone_id: int, method: str, *parameters: str | int) -> str | int:
+    if connection.own_zone() == zone_id:
+        return connection.call(method, *parameters)
+    address = text(connection.zone_record(zone_id), "TEMPLATE/ENDPOINT")
+    with connection.at(address, f"the record of zone {zone_id}") as client:
+        return client.call(method, *parameters)
+
+
+def _change(verb: str, noun: str) -> Callable[..., None]:
+    """The function of ``addcluster``, ``delhost`` and the like; ``verb`` is ``add`` or ``del``."""
+
+    def run(connection: Connection, vdcs: str, zone_ref: str, resource: str) -> None:
+        zone_id = connection.id_of("zone", references.parse_one(zone_ref))
+        oid = _resource_id(connection, noun, resource, zone_id)
+        each(connection, "vdc", vdcs, lambda vdc: connection.call(f"one.vdc.{verb}{noun}", vdc, zone_id, oid))
+
+    return run
+
+
+def _resource_rows(noun: str, words: str) -> tuple[Command, Command]:
+    """The two verbs of one kind of resource."""
+    calls = "one.vdcpool.info one.zonepool.info one.system.config"
+    arguments = (VDCS, ZONE, click.Argument(["resource"], metavar=f"{noun.upper()}|ALL"))
+    return (
+        command(
+            f"add{noun}",
+            f"one.vdc.add{noun} {calls}",
+            arguments,
+            (),
+            f"Open a zone's {words}, or ALL of them, to the groups of VDCs.",
+            _change("add", noun),
+        ),
+        command(
+            f"del{noun}",
+            f"one.vdc.del{noun} {calls}",
+            arguments,
+            (),
+            f"Take a zone's {words}, or ALL of them, out of VDCs.",
+            _change("del", noun),
+        ),
+    )
+
+
+# fmt: off
+VDC_COMMANDS = (
+    #       verb        calls                                               arguments          options           help
+    command("create",   "one.vdc.allocate",                                 (NAME_OR_FILE,),   (NAMED,),
+            "Add a VDC, from a name or from a file with template text (- for standard input).", create),
+    command("update",   "one.vdc.update one.vdc.info one.vdcpool.info",     (VDC, FILE),       (APPEND,),
+            "Change a VDC's template: from FILE (- for standard input), else in an editor.", update),
+    command("rename",   "one.vdc.rename one.vdcpool.info",                  (VDC, NEW_NAME),   (),
+            "Give a VDC another name.", rename),
+    command("delete",   "one.vdc.delete one.vdcpool.info",                  (VDCS,),           (),
+            "Remove VDCs and the rules that they alone gave.", delete),
+    command("addgroup", "one.vdc.addgroup one.vdcpool.info one.grouppool.info", (VDCS, GROUP), (),
+            "Open the resources of VDCs to a group.", addgroup),
+    command("delgroup", "one.vdc.delgroup one.vdcpool.info one.grouppool.info", (VDCS, GROUP), (),
+            "Take the resources of VDCs from a group.", delgroup),
+    *_resource_rows("cluster", "cluster"),
+    *_resource_rows("host", "host"),
+    *_resource_rows("datastore", "datastore"),
+    *_resource_rows("vnet", "virtual network"),
+    command("list",     "one.vdcpool.info",                                 (),                LIST_FORMS,
+            "Show the VDCs that you may see.", show_list),
+    command("show",     "one.vdc.info one.vdcpool.info",                    (VDC,),            SHOW_FORMS,
+            "Show one VDC: its groups, and its resources as ZONE:ID.", show),
+)
+# fmt: on
