@@ -1,6 +1,6 @@
 """What OpenNebula's auth drivers allow by default: who may change a password, who keeps the groups, how long a token may live.
 
-Only ``core`` is checked by this zone; users of the other drivers are kept for clients and peers that know them.
+Only ``core`` and ``server_cipher`` are checked by this zone; users of the other drivers are kept for clients and peers that know them.
 Source: OpenNebula share/etc/oned.conf, AUTH_MAD_CONF.
 """
 
@@ -12,6 +12,7 @@ import msgspec
 
 CORE: Final = "core"
 PUBLIC: Final = "public"
+SERVER_CIPHER: Final = "server_cipher"
 
 
 class Driver(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ _DRIVERS: Final = {
     "x509": Driver(),
     "ldap": Driver(password_change=True, managed_groups=True, max_token_s=86_400),
     "saml": Driver(managed_groups=True, max_token_s=86_400),
-    "server_cipher": Driver(),
+    SERVER_CIPHER: Driver(),
     "server_x509": Driver(),
 }
 _UNKNOWN: Final = Driver()

@@ -3,7 +3,7 @@
 Path:     api -> remembered() (no thread, no SQL) -> else authenticate(): token, or password in a hashing thread
 Holds:    a remembered session is good only while the user's row says the same verifier and is enabled; the end of a token is looked at each
           time. Secrets are kept as a keyed hash whose key dies with the process. Guessing at one name costs the guesser waiting, not us.
-Not here: what the caller may do (access.py); hashes (passwords.py).
+Not here: what the caller may do (access.py); hashes (passwords.py); sessions of servers for users behind them (server_sessions.py).
 Source:   OpenNebula src/um/UserPool.cc (order of the checks), src/um/LoginToken.cc (tokens narrowed to a group).
 """
 
@@ -20,14 +20,13 @@ from koinon import clock
 from koinon.database.database import Database
 from koinon.database.transactions import ReadTx
 from koinon.errors import AuthenticationError
-from koinon.identity import auth_drivers
+from koinon.identity import accounts, auth_drivers, server_sessions
 from koinon.identity.login_tokens import ANY_GROUP, hash_of
 from koinon.identity.passwords import Hasher
+from koinon.identity.server_sessions import ServerKey, ServerProof
 from koinon.identity.user_record import Account, LoginToken
 from koinon.policy.caller import Caller
-from koinon.statements.schema import MAX_NAME_BYTES
 
-_TABLE: Final = "user_pool"
 _MAX_REMEMBERED: Final = 50_000
 _MAX_NAMES: Final = 10_000
 _FREE_FAILURES: Final = 5
@@ -67,6 +66,7 @@ class Login:
         database: this zone's.
         hasher: checks passwords.
         remember_s: how long a right password is remembered.
+        server_key: what this zone shares with its servers; without it their sessions open nothing.
         now_s: seconds since 1970; another clock in tests.
         monotonic_s: seconds of a clock that never jumps; another in tests.
     """
@@ -77,16 +77,18 @@ class Login:
         hasher: Hasher,
         *,
         remember_s: int,
+        server_key: ServerKey | None = None,
         now_s: Callable[[], int] = clock.now_s,
         monotonic_s: Callable[[], float] = clock.monotonic_s,
     ) -> None:
         self._database = database
         self._hasher = hasher
         self._remember_s = remember_s
+        self._server_key = server_key
         self._now_s = now_s
         self._monotonic_s = monotonic_s
         self._key = secrets.token_bytes(32)
-        self._proofs: OrderedDict[bytes, _Proof] = OrderedDict()
+        self._proofs: OrderedDict[bytes, _Proof | ServerProof] = OrderedDict()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
         self._checks: dict[tuple[bytes, str], asyncio.Task[bool]] = {}
 
@@ -102,7 +104,9 @@ class Login:
         proof = self._proofs.get(self._digest(session))
         if proof is None:
             return None
-        account = tx.memo(_TABLE, proof.uid, "account", Account.from_row)
+        if isinstance(proof, ServerProof):
+            return proof.caller(tx, zone_id, now)
+        account = accounts.with_id(tx, proof.uid)
         if account is None or not account.enabled or account.name != proof.name:
             return None
         egid = ANY_GROUP
@@ -115,7 +119,7 @@ class Login:
             return None
         caller = proof.caller
         if caller is None or proof.account is not account or caller.zone_id != zone_id:
-            caller = proof.caller = _caller(account, egid, zone_id)
+            caller = proof.caller = accounts.caller(account, egid, zone_id)
             proof.account = account
         return caller
 
@@ -128,6 +132,7 @@ class Login:
 
         Raises:
             AuthenticationError: no such user, a wrong or expired secret, a disabled user, or a driver that is not checked here.
+            AuthorizationError: another zone redirected a call of its server, and may not act for that user.
             UnavailableError: too many log-ins wait to be checked.
         """
         now = self._now_s()
@@ -136,7 +141,7 @@ class Login:
             if caller is not None:
                 return caller
             name, _, secret = session.partition(":")
-            account = _account(tx, name) if secret else None
+            account = accounts.with_name(tx, name) if secret else None
         if account is None or not account.enabled:
             return await self._refuse_late()
         digest = self._digest(session)
@@ -146,21 +151,34 @@ class Login:
             if not _opens(token, account, now):
                 raise AuthenticationError
             self._remember(digest, _Proof(account, "", token_hash, until=0))
-            return _caller(account, token.egid, zone_id)
+            return accounts.caller(account, token.egid, zone_id)
+        if server_sessions.is_server(account):
+            return await self._authenticate_server(digest, account, secret, zone_id, now)
         if account.driver != auth_drivers.CORE:
             return await self._refuse_late()
         if not await self._is_right(digest, account, secret):
             raise AuthenticationError
         with self._database.read() as tx:  # hashing took its time: what was checked must still be what is stored
-            present = _account(tx, name)
+            present = accounts.with_name(tx, name)
             if present is None or not present.enabled or present.driver != auth_drivers.CORE or present.verifier != account.verifier:
                 raise AuthenticationError
             self._remember(digest, _Proof(present, present.verifier, "", until=now + self._remember_s))
-            return _caller(present, ANY_GROUP, zone_id)
+            return accounts.caller(present, ANY_GROUP, zone_id)
+
+    async def _authenticate_server(self, digest: bytes, server: Account, secret: str, zone_id: int, now: int) -> Caller:
+        with self._database.read() as tx:
+            if zone_id != tx.state.zone_id:
+                return server_sessions.acted_for(tx, server, secret, zone_id)
+            proof = server_sessions.prove(tx, self._server_key, server, secret)
+            caller = None if proof is None else proof.caller(tx, zone_id, now)
+        if proof is None or caller is None:
+            return await self._refuse_late()
+        self._remember(digest, proof)
+        return caller
 
     async def _is_right(self, digest: bytes, account: Account, secret: str) -> bool:
         known = self._proofs.get(digest)
-        was_right = known is not None and known.verifier == account.verifier
+        was_right = isinstance(known, _Proof) and known.verifier == account.verifier
         if not was_right and self._is_pausing(account.name):
             await asyncio.sleep(self._hasher.typical_s)
             return False
@@ -204,7 +222,7 @@ class Login:
         await asyncio.sleep(self._hasher.typical_s)
         raise AuthenticationError
 
-    def _remember(self, digest: bytes, proof: _Proof) -> None:
+    def _remember(self, digest: bytes, proof: _Proof | ServerProof) -> None:
         self._proofs[digest] = proof
         self._proofs.move_to_end(digest)
         while len(self._proofs) > _MAX_REMEMBERED:
@@ -214,21 +232,5 @@ class Login:
         return hashlib.blake2b(session.encode(errors="surrogatepass"), key=self._key, digest_size=32).digest()
 
 
-def _account(tx: ReadTx, name: str) -> Account | None:
-    try:
-        if not 0 < len(name.encode()) <= MAX_NAME_BYTES:
-            return None
-    except UnicodeEncodeError:
-        return None
-    row = tx.named(_TABLE, name)
-    return None if row is None else tx.memo(_TABLE, row.oid, "account", Account.from_row)
-
-
 def _opens(token: LoginToken, account: Account, now: int) -> bool:
     return not token.is_expired(now) and (token.egid == ANY_GROUP or token.egid in account.groups)
-
-
-def _caller(account: Account, egid: int, zone_id: int) -> Caller:
-    if egid == ANY_GROUP:
-        return Caller(uid=account.uid, gid=account.gid, groups=account.groups, name=account.name, zone_id=zone_id)
-    return Caller(uid=account.uid, gid=egid, groups=(egid,), name=account.name, zone_id=zone_id)

@@ -29,6 +29,10 @@ ENABLED: Final = 0
 DISABLED: Final = 1
 #: Attributes of a zone's template that only federation writes.
 PROTECTED: Final = ("FEDERATION_ENDPOINT", "PUBLIC_KEY", "TRUST", "INSTANCE")
+#: Says ``YES`` if the zone's servers may make shared changes for its users.
+ACT_FOR: Final = "ACT_FOR"
+#: Attributes that only administrators change: they make a zone more powerful, and who manages a zone could be given more than they have.
+RESTRICTED: Final = (ACT_FOR,)
 
 _TABLE: Final = "zone_pool"
 _NO_SERVERS: Final = "<SERVER_POOL></SERVER_POOL>"
@@ -107,7 +111,7 @@ def create(tx: SharedTx, caller: Caller, text: str) -> int:
         raise InternalError(str(error)) from error
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.ZONE))
     name = template.get("NAME") or ""
-    for attribute in ("NAME", "SERVER", *PROTECTED):
+    for attribute in ("NAME", "SERVER", *PROTECTED, *(() if caller.is_admin else RESTRICTED)):
         template.remove(attribute)
     if not template.get("ENDPOINT"):
         raise InternalError("ENDPOINT not present in template.")
@@ -138,7 +142,7 @@ def update(tx: SharedTx, caller: Caller, oid: int, text: str, update_type: int) 
     access.require(tx, caller, Right.MANAGE, access.target_of(tx, Kind.ZONE, oid))
     zone = _get(tx, oid)
     before = zone.template
-    zone.template = template_updates.updated(before, text, update_type, restricted=())
+    zone.template = template_updates.updated(before, text, update_type, restricted=() if caller.is_admin else RESTRICTED)
     zone.template.remove("SERVER")
     for name in PROTECTED:
         zone.template.remove(name)
@@ -221,6 +225,11 @@ def is_enabled(tx: ReadTx, oid: int) -> bool:
     """Whether a zone takes calls; an unknown one does."""
     zone = find(tx, oid)
     return zone is None or zone.state == ENABLED
+
+
+def acts_for_users(tx: ReadTx, oid: int) -> bool:
+    """Whether a zone's servers may make shared changes for its users; an unknown zone's may not."""
+    return bool(tx.memo(_TABLE, oid, "acts for users", lambda row: Zone.from_row(row).template.get(ACT_FOR) == "YES"))
 
 
 def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
