@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -228,7 +229,7 @@ def broken(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Broken:
     "error", [RuntimeError("marker at /secret/path line 7"), KeyError("marker"), RecursionError("marker"), MemoryError()]
 )
 @pytest.mark.parametrize("preparing", [False, True])
-def test_a_defect_becomes_an_internal_error_with_a_number(desk: Desk, broken: Broken, name: str, error: Exception, preparing: bool) -> None:
+def test_a_defect_becomes_an_internal_error_with_an_id(desk: Desk, broken: Broken, name: str, error: Exception, preparing: bool) -> None:
     broken.fails(name, error, preparing=preparing)
     arguments = some_arguments(CALLS[name])
     with structlog.testing.capture_logs() as logged:
@@ -236,11 +237,11 @@ def test_a_defect_becomes_an_internal_error_with_a_number(desk: Desk, broken: Br
         again = desk.failure(ONEADMIN, name, *arguments)
     assert failure.code == INTERNAL
     kind = type(error).__name__
-    assert failure.text.startswith(f"Unexpected {kind}. The server's log tells more under failure ")
+    assert failure.text.startswith(f"Unexpected {kind}. The server's log tells more under request ")
     assert "marker" not in failure.text
-    numbers = [int(text.rstrip(".").rsplit(" ", 1)[1]) for text in (failure.text, again.text)]
-    assert numbers[1] == numbers[0] + 1
-    assert [entry["failure"] for entry in logged if entry["event"] == "call failed"] == numbers
+    ids = [text.rstrip(".").rsplit(" ", 1)[1] for text in (failure.text, again.text)]
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+    assert [entry["request"] for entry in logged if entry["event"] == "call failed"] == ids
     desk.value(ONEADMIN, "one.system.version")
 
 

@@ -9,11 +9,12 @@ Not here: what a call does (bindings.py and the domain); how a redirect travels 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
-from itertools import count
 from typing import Any, Final, NamedTuple
 
 import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from koinon import clock
 from koinon.api.bindings import Bindings, Bound
@@ -32,7 +33,6 @@ from koinon.wire.calls import CALLS, Call, Runs
 
 log = structlog.get_logger(__name__)
 
-_numbers: Final = count(1)
 _LONG: Final = 256 * 1024  #: bytes of a call that take some milliseconds to read
 
 
@@ -90,10 +90,12 @@ class Dispatcher:
             log.debug("call refused", method=call.name, code=error.code, error=error.text if quotable else "(not logged)")
             return _failure(call, error)
         except Exception as error:
-            # The caller gets a number to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
-            number = next(_numbers)
-            log.exception("call failed", method=call.name, failure=number)
-            return _failure(call, InternalError(f"Unexpected {type(error).__name__}. The server's log tells more under failure {number}."))
+            # The caller gets the request's id to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
+            request_id = get_contextvars().get("request") or _begin_request()
+            log.exception("call failed", method=call.name, request=request_id)
+            return _failure(
+                call, InternalError(f"Unexpected {type(error).__name__}. The server's log tells more under request {request_id}.")
+            )
 
     async def _answer(self, call: Call, session: str, arguments: list[Any], body: bytes) -> Answer:
         bound = self._bindings[call.name]
@@ -113,8 +115,9 @@ class Dispatcher:
         if call.runs is Runs.HOME and arguments[0] != state.zone_id:
             raise ActionError(f"Only zone {arguments[0]} itself can do this: send the call to its address.", object_id=arguments[0])
         if state.role == "slave":
-            redirected = await self._forwarding.redirect(call.name, body)
+            redirected = await self._forwarding.redirect(call.name, body, _begin_request())
             return _success(redirected.value, None if redirected.readable else redirected.position)
+        _begin_request()
         written = await self._write(call, bound, caller, arguments, Request(state.zone_id))
         return _success(written.value)
 
@@ -134,7 +137,7 @@ class Dispatcher:
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
         written = await self._database.write_shared(call.name, lambda tx: bound.run(tx, caller, *arguments), request=request)
-        log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, request=request.request_id, head=str(written.head))
+        log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, head=str(written.head))
         return written
 
     async def answer_forwarded(self, body: bytes, request: Request) -> Written[Any]:
@@ -147,6 +150,7 @@ class Dispatcher:
         Raises:
             CloudError: what the caller gets to read.
         """
+        bind_contextvars(request=request.request_id)
         try:
             decoded = await _decode(body)
             call = CALLS.get(decoded.method)
@@ -165,6 +169,13 @@ class Dispatcher:
         if call.runs is Runs.HOME and arguments[0] != request.origin_zone:
             raise ActionError(f"Only zone {arguments[0]} itself can do this.", object_id=arguments[0])
         return await self._write(call, self._bindings[call.name], caller, arguments, request)
+
+
+def _begin_request() -> str:
+    """Give this task's log lines an id (32 hex digits): each call has a task of its own, so nothing need take it away again."""
+    request_id = secrets.token_hex(16)
+    bind_contextvars(request=request_id)
+    return request_id
 
 
 async def _decode(body: bytes) -> xmlrpc.Request:

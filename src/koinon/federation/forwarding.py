@@ -66,12 +66,13 @@ class Forwarding:
         self._silence_s = silence_s
         self._settings = settings
 
-    async def redirect(self, method: str, body: bytes) -> Redirected:
+    async def redirect(self, method: str, body: bytes, request_id: str) -> Redirected:
         """Have the master do a write and wait until this zone's copy holds it.
 
         Args:
             method: name of the call.
             body: the caller's XML-RPC body.
+            request_id: 32 random hex digits; the log on both sides and the federation's log carry it.
 
         Raises:
             UnavailableError: the master is away; nothing was sent, or nothing was taken.
@@ -85,7 +86,7 @@ class Forwarding:
                 f"{_NO_MASTER}: no sign of life {since}. Shared data can be read but not changed here until the master is back; "
                 "nothing was changed."
             )
-        message = Redirect(method, body, secrets.token_hex(16), secrets.token_bytes(32))
+        message = Redirect(method, body, request_id, secrets.token_bytes(32))
         result = await self._ask(message)
         if isinstance(result, Failure):
             raise RemoteError(result.text, result.code, result.object_id)
@@ -114,7 +115,7 @@ class Forwarding:
                 if not taken:
                     raise UnavailableError(f"{_NO_MASTER}: {error}. Nothing was changed.") from error
                 cause = str(error)
-            log.warning("redirect interrupted, same request again", method=message.method, request=message.request_id, cause=cause)
+            log.warning("redirect interrupted, same request again", method=message.method, cause=cause)
             pause_s = _PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]
             attempt += 1
             await asyncio.sleep(min(pause_s, max(0.0, deadline - clock.monotonic_s())))
