@@ -160,6 +160,12 @@ class Scene:
                 return (self.desk.site.user(self.user).name, "", 0, -1)
             case "one.user.delete" | "one.user.info" | "one.group.info" | "one.group.delete" | "one.zone.info" | "one.zone.delete":
                 return (self._named(),)
+            case "one.user.quota" | "one.group.quota":
+                return (self._named(), "VM=[CPU=1]")
+            case "one.group.vlan":
+                return (self.group, "RULE=[ID=1]")
+            case "one.userquota.update" | "one.groupquota.update":
+                return ("",)
             case "one.group.allocate":
                 return (self.name("made"),)
             case "one.group.addadmin":
@@ -391,6 +397,8 @@ def expected(scene: Scene, actor: Actor) -> tuple[Any, ...]:
         for right, thing in scene.needs(actor)
         if not may(actor, right, thing)
     ]
+    if scene.call.group_0_only and actor.gid != 0:
+        missing.append("The default quotas can only be updated by users in the oneadmin group")
     if missing:
         return (AUTHORIZATION, f"[{scene.call.name}] User [{actor.uid}] : {'; '.join(missing)}.")
     return ("allowed",)
@@ -402,7 +410,7 @@ def test_a_call_is_allowed_to_those_who_have_what_its_row_needs(desk: Desk, call
     scene = Scene(desk, call)
     actor = role(scene)
     assert outcome(scene, actor) == expected(scene, actor)
-    if role in (oneadmin, holder_of_the_rules):
+    if role is oneadmin or (role is holder_of_the_rules and not call.group_0_only):
         assert expected(scene, actor) == ("allowed",)
 
 

@@ -1,8 +1,8 @@
 """Which function does what a row promises.
 
-A read is ``function(tx, caller, *arguments)`` with a ReadTx, a write the same with a SharedTx; a write may name a coroutine that makes
-arguments ready before the transaction, ``prepare(caller, *arguments)`` (a password is hashed there). Calls without a session are
-``function(*arguments)``.
+A read is ``function(tx, caller, *arguments)`` with a ReadTx, a write the same with a SharedTx, or with a ZoneTx if the row says that it
+runs locally; a write may name a coroutine that makes arguments ready before the transaction, ``prepare(caller, *arguments)`` (a password is
+hashed there). Calls without a session are ``function(*arguments)``.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Path:     http.py -> Dispatcher.answer() -> a bound function, here or (shared writes on a slave) on the master through federation.forwarding
           another zone's redirect -> Dispatcher.answer_forwarded()
 Holds:    the session is checked before anything else is said; every failure becomes OpenNebula's array, every unreadable call a fault.
+          What only this zone has is written here, whatever its role, and never for a caller of another zone.
 Not here: what a call does (bindings.py and the domain); how a redirect travels (federation/forwarding.py).
 """
 
@@ -112,6 +113,8 @@ class Dispatcher:
                 return self._read(call, bound, tx, caller, arguments)
             _require_enabled(call, tx)
             state = tx.state
+        if call.runs is Runs.LOCAL:
+            return _success(await self._write_here(call, bound, caller, arguments))
         if call.runs is Runs.HOME and arguments[0] != state.zone_id:
             raise ActionError(f"Only zone {arguments[0]} itself can do this: send the call to its address.", object_id=arguments[0])
         if state.role == "slave":
@@ -140,6 +143,15 @@ class Dispatcher:
         log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, head=str(written.head))
         return written
 
+    async def _write_here(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any]) -> Any:
+        """Write what only this zone has; its master need not be there for it."""
+        _begin_request()
+        if bound.prepare is not None:
+            arguments = list(await bound.prepare(caller, *arguments))
+        value = await self._database.write_zone(call.name, lambda tx: bound.run(tx, caller, *arguments))
+        log.info("written here", method=call.name, uid=caller.uid, zone=caller.zone_id)
+        return value
+
     async def answer_forwarded(self, body: bytes, request: Request) -> Written[Any]:
         """Do a shared write for a caller who came to another zone.
 
@@ -154,7 +166,7 @@ class Dispatcher:
         try:
             decoded = await _decode(body)
             call = CALLS.get(decoded.method)
-            if call is None or not call.writes:
+            if call is None or not call.writes or call.runs is Runs.LOCAL:
                 raise InternalError(f"{decoded.method} is not redirected: every zone answers it itself.")
             session, *arguments = xmlrpc.bind(decoded.params, call.signature)
         except xmlrpc.Fault as fault:

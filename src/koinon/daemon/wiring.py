@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from koinon.accounting import quota_rows
-from koinon.api import acl, groups, system, users, vdcs, zones
+from koinon.api import acl, groups, quotas, system, users, vdcs, zones
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
 from koinon.api.http import XmlRpcApp
@@ -100,6 +100,7 @@ def bind_all(services: Services) -> Bindings:
     bindings = Bindings()
     users.bind(bindings, services)
     groups.bind(bindings)
+    quotas.bind(bindings)
     acl.bind(bindings)
     vdcs.bind(bindings)
     zones.bind(bindings)

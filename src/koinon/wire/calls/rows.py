@@ -65,6 +65,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         returns: type of what a success carries.
         secret_result: the result must never be logged or stored in the clear.
         authenticates: the first parameter is a session and the reply OpenNebula's array; else it has neither.
+        group_0_only: the session's primary group must be 0, whatever rules say.
         summary: one sentence for the reference page and the help of the command line.
     """
 
@@ -77,6 +78,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     returns: Returns
     secret_result: bool = False
     authenticates: bool = True
+    group_0_only: bool = False
     summary: str
 
     @property
@@ -108,6 +110,7 @@ def call(
     when_disabled: bool | None = None,
     secret_result: bool = False,
     authenticates: bool = True,
+    group_0_only: bool = False,
 ) -> Call:
     """Put one row into CALLS.
 
@@ -122,6 +125,7 @@ def call(
         when_disabled: unless said, a disabled zone answers what does not write.
         secret_result: the result is a secret.
         authenticates: unless said, a session goes first.
+        group_0_only: only sessions whose primary group is 0 may.
 
     Raises:
         ValueError: a row is wrong: the name is taken, an optional parameter stands before a required one, a need names no parameter.
@@ -137,6 +141,7 @@ def call(
         returns=returns,
         secret_result=secret_result,
         authenticates=authenticates,
+        group_0_only=group_0_only,
         summary=summary,
     )
     optional = [param.optional for param in params]
