@@ -79,7 +79,7 @@ def test_every_change_returns_the_id_and_is_seen_at_once(desk: Desk, vdc: int) -
         assert desk.as_admin(f"one.vdc.del{word}", vdc, ELSEWHERE, 7) == vdc
     assert desk.as_admin("one.vdc.delgroup", vdc, group) == vdc
     assert desk.as_admin("one.vdc.delete", vdc) == vdc
-    assert f"<ID>{vdc}</ID>" not in desk.as_admin("one.vdcpool.info")
+    assert f"<VDC><ID>{vdc}</ID>" not in desk.as_admin("one.vdcpool.info")
 
 
 def test_the_list_is_whole_and_backwards(desk: Desk, vdc: int) -> None:

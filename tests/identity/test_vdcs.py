@@ -302,6 +302,23 @@ def test_a_deleted_group_leaves_every_vdc(site: Site) -> None:
     assert [site.read(lambda tx, oid=oid: vdcs.get(tx, oid).groups) for oid in (0, 100, 101)] == [[1], [], []]  # type: ignore[misc]  # mypy can't type a lambda's default
 
 
+def test_a_group_that_leaves_every_vdc_keeps_what_was_made_by_hand(site: Site) -> None:
+    gid = own_group(site)
+    by_hand(site, f"@{gid} HOST/#3 MANAGE #0")
+    pair = new_vdc(site, "one"), new_vdc(site, "two")
+    for oid, number in itertools.product(pair, (3, 4)):
+        add(site, oid, Kind.HOST, 0, number)
+    for oid in pair:
+        give(site, oid, gid)
+        give(site, oid, 1)
+    others = rules_of(site, 1)
+    site.write(lambda tx: vdcs.drop_group(tx, gid))
+    assert rules_of(site, gid) == [f"@{gid} HOST/#3 MANAGE #0"]
+    assert rules_of(site, 1) == others
+    left = site.read(lambda tx: [vdcs.get(tx, oid) for oid in pair])
+    assert [(vdc.groups, vdc.found) for vdc in left] == [([1], []), ([1], [])]
+
+
 # --- refusals
 
 

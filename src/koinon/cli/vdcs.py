@@ -140,7 +140,7 @@ def _resource_id(connection: Connection, noun: str, written: str, zone_id: int) 
         raw = _asked(connection, zone_id, method, *parameters)
     except RefusedError as error:
         raise RefusedError(
-            f"Zone {zone_id} does not tell which {noun} is named {written!r}: {error.text} Give its id.", code=error.code
+            f"Zone {zone_id} does not tell which {noun} is named {written!r}: {error.text.rstrip('.')}. Give its id.", code=error.code
         ) from error
     for element in read(raw).findall(tag):
         if text(element, "NAME") == written:

@@ -65,6 +65,25 @@ def store(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None
         acl.drop(tx, rule)
 
 
+def drop_group(tx: SharedTx, gid: int) -> None:
+    """Take a group out of every VDC, in one pass: one VDC after the other would weigh each against all others."""
+    element = f"<ID>{gid}</ID>"
+    given: dict[Rule, None] = {}
+    found: set[Rule] = set()
+    for row in tx.rows(TABLE):
+        vdc = Vdc.from_row(row) if element in row.body else None
+        if vdc is None or gid not in vdc.groups:
+            continue
+        given |= dict.fromkeys(vdc.rules_for(gid))
+        found |= {rule for rule in vdc.found if rule in given}
+        vdc.groups.remove(gid)
+        vdc.found = [rule for rule in vdc.found if rule not in given]
+        tx.update(TABLE, vdc.as_row())
+    for rule in given:
+        if rule not in found:
+            acl.drop(tx, rule)
+
+
 def plan(tx: ReadTx, oid: int, before: Vdc | None, after: Vdc | None) -> Plan:
     """What ``store`` with these arguments would do to the rules, without doing it."""
     others = _others(tx, oid)

@@ -16,6 +16,7 @@ from koinon.database.transactions import ReadTx, SharedTx
 from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
 from koinon.identity import access, template_updates, vdc_rules
 from koinon.identity.vdc_record import ALL_RESOURCES, TABLE, Member, Vdc, document, get, pool_document, show
+from koinon.identity.vdc_rules import drop_group
 from koinon.objects.acl import INDIVIDUAL, Right, resource
 from koinon.objects.kinds import Kind
 from koinon.objects.names import require_name
@@ -220,14 +221,6 @@ def remove_group(tx: SharedTx, oid: int, gid: int) -> bool:
         return False
     vdc_rules.store(tx, oid, vdc, msgspec.structs.replace(vdc, groups=[other for other in vdc.groups if other != gid]))
     return True
-
-
-def drop_group(tx: SharedTx, gid: int) -> None:
-    """Take a group out of every VDC."""
-    element = f"<ID>{gid}</ID>"
-    for row in tx.rows(TABLE):
-        if element in row.body:
-            remove_group(tx, row.oid, gid)
 
 
 def _resource(kind: Kind, member: Member) -> str:
