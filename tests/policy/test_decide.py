@@ -242,7 +242,12 @@ def test_explains_the_rule_that_allows_and_those_that_nearly_do() -> None:
         ("rule", "@1 VM/#1 USE #3", ("grants USE, not MANAGE",)),
         ("owner bits", "#6 VM/#1 USE+MANAGE+ADMIN #3", ("is for user 6",)),
         ("rule", "@2 VM/#1 MANAGE #3", ("is for members of group 2",)),
-        ("rule", "@2 VM/@8 USE #3", ("is for members of group 2", "grants USE, not MANAGE", "is about objects of group 8")),
+    ]
+    far = explain(caller(5, 1), Right.MANAGE, Target(Kind.VM, 1, uid=6), ruleset("@2 VM/@8 USE"))
+    assert [miss.text for near in far.nearest for miss in near.misses] == [
+        "is for members of group 2",
+        "grants USE, not MANAGE",
+        "is about objects of group 8",
     ]
     own = explain(caller(5, 1), Right.MANAGE, Target(Kind.VM, 1, uid=6, gid=1, bits=0o740), rules, others=False)
     assert [near.rule.text() for near in own.nearest] == ["@1 VM/#1 USE #3", "@1 VM/#1 USE #3"]

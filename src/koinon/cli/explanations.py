@@ -28,8 +28,8 @@ Answer = dict[str, Any]
 
 COLUMNS = (
     Column[Answer]("RULE", lambda near: _source(near)),
-    Column[Answer]("TEXT", lambda near: str(near["rule"])),
     Column[Answer]("LACKS", lambda near: "; ".join(str(lack["text"]) for lack in near["lacks"])),
+    Column[Answer]("TEXT", lambda near: str(near["rule"])),
 )
 
 

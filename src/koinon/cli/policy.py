@@ -131,7 +131,7 @@ def _named(thing: Answer) -> str:
 # fmt: off
 POLICY_COMMANDS = (
     #       verb    calls                                                  args options  help
-    command("diff", "koinon.acl.diff one.grouppool.info", (), OPTIONS,
+    command("diff", "koinon.acl.diff one.vdcpool.info one.grouppool.info", (), OPTIONS,
             "Show what a change of rules, or of a VDC, would grant and remove.", diff),
 )
 # fmt: on

@@ -83,7 +83,7 @@ def explain(caller: Caller, right: Right, target: Target, rules: RuleSet, *, oth
             return Explanation(True, _grounds(source, rule), rule, source)
         if others or all(miss.part != "user" for miss in misses):
             near.append(NearMiss(rule, source, misses))
-    nearest = tuple(heapq.nsmallest(_SHOWN, near, key=_distance))
+    nearest = _nearest(near)
     single = [one for one in Right if asked & one]
     if len(single) > 1 and all(decide(caller, one, target, rules) for one in single):
         return Explanation(False, "each of these rights is allowed by itself, but no one rule has them all", nearest=nearest)
@@ -100,6 +100,12 @@ def _grounds(source: Source, rule: Rule) -> str:
         return f"rule: {rule.text()}"
     whose = {"owner bits": "its owner", "group bits": "its group", "other bits": "everybody"}[source]
     return f"the permissions of the object give {whose} {names(rule.rights)}"
+
+
+def _nearest(near: list[NearMiss]) -> tuple[NearMiss, ...]:
+    """The few to show. A rule for somebody else is near only if all the rest of it suits, unless there is nothing nearer."""
+    suiting = [one for one in near if len(one.misses) == 1 or all(miss.part != "user" for miss in one.misses)]
+    return tuple(heapq.nsmallest(_SHOWN, suiting or near, key=_distance))
 
 
 def _distance(near: NearMiss) -> tuple[int, bool]:
