@@ -24,6 +24,13 @@ _SCHEMA_OF: Final = {
     "VDC": "vdc",
     "VDC_POOL": "vdc_pool",
     "RAFT": "raftstatus",
+    "CLUSTER": "cluster",
+    "CLUSTER_POOL": "cluster_pool",
+    "HOST": "host",
+    "HOST_POOL": "host_pool",
+    "DOCUMENT": "document",
+    "DOCUMENT_POOL": "document_pool",
+    "MONITORING_DATA": "monitoring_data",
     "OPENNEBULA_CONFIGURATION": "opennebula_configuration",
 }
 

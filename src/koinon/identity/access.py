@@ -78,12 +78,14 @@ def require_all(tx: ReadTx, caller: Caller, needs: Iterable[tuple[Right, Target]
         AuthorizationError: at least one need is not met.
     """
     compiled = rules(tx, caller.zone_id)
-    failed = [_missing(right, target) for right, target in needs if not decide(caller, right, target, compiled)]
+    failed = [_missing(caller, right, target) for right, target in needs if not decide(caller, right, target, compiled)]
     if failed:
         raise AuthorizationError.denied(caller.uid, "; ".join(failed))
 
 
-def _missing(right: Right, target: Target) -> str:
+def _missing(caller: Caller, right: Right, target: Target) -> str:
+    if caller.is_admin:  # whom nothing but a lock stops
+        return f"{target.kind.acl_name} is locked. [{target.oid}]"
     which = f" [{target.oid}]" if target.oid >= 0 else ""
     return f"Not authorized to perform {right.name} {target.kind.acl_name}{which}"
 

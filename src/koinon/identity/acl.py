@@ -13,6 +13,7 @@ from typing import Final
 from koinon.database.transactions import ReadTx, SharedTx
 from koinon.errors import InternalError
 from koinon.identity import access
+from koinon.objects.acl import CLUSTER as OF_CLUSTER
 from koinon.objects.acl import GROUP as OF_GROUP
 from koinon.objects.acl import INDIVIDUAL, KIND_MASK, Right, Rule, group, problems, resource, user, zone
 from koinon.objects.kinds import Kind
@@ -107,6 +108,16 @@ def drop_of_zone(tx: SharedTx, zone_id: int) -> None:
     """Remove the rules that a deleted zone leaves: those that count in it only, and those about it alone."""
     gone, about = zone(zone_id), resource([Kind.ZONE], INDIVIDUAL, zone_id)
     _drop_where(tx, lambda row: row.zone == gone or row.resource == about)
+
+
+def drop_of_object(tx: SharedTx, kind: Kind, oid: int) -> None:
+    """Remove the rules that a deleted object of this zone leaves: those about it alone that count in this zone alone.
+
+    A cluster's are also those about the objects in it.
+    """
+    here, about = zone(tx.state.zone_id), resource([kind], INDIVIDUAL, oid)
+    inside = OF_CLUSTER | oid if kind is Kind.CLUSTER else None
+    _drop_where(tx, lambda row: row.zone == here and (row.resource == about or (row.resource & ~KIND_MASK) == inside))
 
 
 def show_all(tx: ReadTx, caller: Caller) -> bytes:

@@ -31,7 +31,7 @@ def listing(tx: ReadTx, caller: Caller, kind: Kind, chunk_of: Callable[[PoolRow]
         chunk_of: renders one row, escaped for the reply.
     """
     table = kind.table
-    ascending = _is_ascending(tx, caller)
+    ascending = is_ascending(tx, caller)
     if not caller.is_admin:
         seen = visible(caller, kind, access.rules(tx, caller.zone_id))
         if not seen.all:
@@ -54,7 +54,8 @@ def _in_order(chunks: list[bytes], ascending: bool) -> list[bytes]:
     return chunks if ascending else chunks[::-1]
 
 
-def _is_ascending(tx: ReadTx, caller: Caller) -> bool:
+def is_ascending(tx: ReadTx, caller: Caller) -> bool:
+    """Whether the caller wants lists with the smallest id first; unless the user or the group says so, the largest comes first."""
     for table, oid in (("user_pool", caller.uid), ("group_pool", caller.gid)):
         order = tx.memo(table, oid, "list order", _list_order)
         if order:

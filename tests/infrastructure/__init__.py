@@ -1,0 +1,1 @@
+"""What a zone has of its own, on its real database."""
