@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from koinon.daemon import bootstrap
+from koinon.database.transactions import ZoneTx
 from koinon.errors import InternalError
 from koinon.identity import group_record, user_documents, users, vdcs, zones
 from koinon.identity.login import Login
 from koinon.identity.passwords import Hasher
+from koinon.infrastructure import clusters
 from tests.identity.site import ADMIN, Site, plain
 
 
@@ -83,6 +85,22 @@ def test_a_second_start_changes_nothing(empty: Site, hasher: Hasher, tmp_path: P
     assert not start(empty, tmp_path, hasher)
     assert not empty.write(lambda tx: bootstrap.fill(tx, bootstrap.NewZone("x", "e", "n", "v", "k", ("a", "b"))))
     assert ((tmp_path / "one_auth").read_text(), empty.database.state().position) == (before, position)
+
+
+def test_a_zone_from_before_there_were_clusters_gets_its_default_one(empty: Site, hasher: Hasher, tmp_path: Path) -> None:
+    start(empty, tmp_path, hasher)
+    assert empty.read(lambda tx: tx.counter("cluster_pool")) == 99
+
+    def forget(tx: ZoneTx) -> None:
+        tx.execute("DELETE FROM cluster_pool")
+        tx.execute("DELETE FROM pool_control WHERE tablename = 'cluster_pool'")
+
+    empty.run(empty.database.write_zone("test", forget))
+    position = empty.database.state().position
+    assert not start(empty, tmp_path, hasher)
+    assert "<NAME>default</NAME>" in plain(empty.read(lambda tx: clusters.show(tx, ADMIN, 0)))
+    assert empty.read(lambda tx: tx.counter("cluster_pool")) == 99
+    assert empty.database.state().position == position
 
 
 def test_it_is_one_commit(empty: Site, hasher: Hasher, tmp_path: Path) -> None:

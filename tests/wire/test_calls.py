@@ -27,6 +27,8 @@ def auth_text(need: Need) -> str:
         return f"{text} (not for oneself)"
     if need.but_own_group:
         return f"{text} (each listed group other than the primary group of the caller)"
+    if need.condition:
+        return f"{text} ({need.condition})"
     return text
 
 
@@ -57,6 +59,7 @@ def test_a_row_says_what_the_facts_say(fact: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", CALLS.values(), ids=lambda row: row.name)
 def test_a_row_is_consistent(row: Call) -> None:
     assert row.writes or row.runs is Runs.LOCAL
+    assert not (row.writes and row.name.endswith((".info", ".monitoring", ".raftstatus", ".version", ".config")))
     assert row.authenticates == (not row.name.startswith("system."))
     assert row.summary.endswith(".")
     assert all(param.doc for param in row.params)

@@ -7,9 +7,8 @@ import structlog
 from koinon.api.bindings import Bindings
 from koinon.database.transactions import ReadTx, SharedTx
 from koinon.identity import acl, explanation, rule_changes
-from koinon.objects.kinds import Kind
+from koinon.infrastructure import targets
 from koinon.policy.caller import Caller
-from koinon.policy.decide import Target
 
 log = structlog.get_logger(__name__)
 
@@ -26,20 +25,12 @@ def add_rule(tx: SharedTx, caller: Caller, user: str, resource: str, rights: str
 
 def explain(tx: ReadTx, caller: Caller, uid: int, right: str, target: str, zone_id: int) -> str:
     """Say why a user may or may not do something."""
-    return explanation.answer(tx, caller, uid, right, target, zone_id, local_target=_local_target)
+    return explanation.answer(tx, caller, uid, right, target, zone_id, local_target=targets.find)
 
 
 def diff(tx: ReadTx, caller: Caller, changes: str) -> str:
     """Say what a change of rules would grant and remove."""
-    return rule_changes.difference(tx, caller, changes, local_targets=_local_targets)
-
-
-def _local_target(_tx: ReadTx, _kind: Kind, _oid: int) -> Target | None:
-    return None
-
-
-def _local_targets(_tx: ReadTx, _kind: Kind) -> list[Target] | None:
-    return None
+    return rule_changes.difference(tx, caller, changes, local_targets=targets.all_of)
 
 
 def bind(bindings: Bindings) -> None:

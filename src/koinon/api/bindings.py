@@ -1,8 +1,9 @@
 """Which function does what a row promises.
 
-A read is ``function(tx, caller, *arguments)`` with a ReadTx, a write the same with a SharedTx, or with a ZoneTx if the row says that it
-runs locally; a write may name a coroutine that makes arguments ready before the transaction, ``prepare(caller, *arguments)`` (a password is
-hashed there). Calls without a session are ``function(*arguments)``.
+A read is ``function(tx, caller, *arguments)`` with a ReadTx. A write is the same with a SharedTx; if its row runs in the zone that was
+asked, with a ZoneTx, or if it ``cleans_up`` with a SharedTx where the zone may write shared tables. A write may name a coroutine that
+makes arguments ready before the transaction, ``prepare(caller, *arguments)`` (a password is hashed there). Calls without a session are
+``function(*arguments)``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Bound(msgspec.Struct, frozen=True):
     run: Callable[..., Any]
     prepare: Prepare | None = None
     in_thread: bool = False
+    cleans_up: bool = False
 
 
 class Bindings:
@@ -42,11 +44,13 @@ class Bindings:
     def __init__(self) -> None:
         self._bound: dict[str, Bound] = {}
 
-    def bind(self, name: str, run: Callable[..., Any], *, prepare: Prepare | None = None, in_thread: bool = False) -> None:
+    def bind(
+        self, name: str, run: Callable[..., Any], *, prepare: Prepare | None = None, in_thread: bool = False, cleans_up: bool = False
+    ) -> None:
         """Let ``run`` do what the row ``name`` promises."""
         if name not in CALLS or name in self._bound:
             raise ValueError(f"{name} is no row of wire/calls, or is bound already")
-        self._bound[name] = Bound(run, prepare, in_thread)
+        self._bound[name] = Bound(run, prepare, in_thread, cleans_up)
 
     def __getitem__(self, name: str) -> Bound:
         return self._bound[name]

@@ -148,7 +148,10 @@ class Dispatcher:
         _begin_request()
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        value = await self._database.write_zone(call.name, lambda tx: bound.run(tx, caller, *arguments))
+        if bound.cleans_up and self._database.state().role != "slave" and self._halted() is None:
+            value = (await self._database.write_shared(call.name, lambda tx: bound.run(tx, caller, *arguments))).value
+        else:
+            value = await self._database.write_zone(call.name, lambda tx: bound.run(tx, caller, *arguments))
         log.info("written here", method=call.name, uid=caller.uid, zone=caller.zone_id)
         return value
 

@@ -1,4 +1,4 @@
-"""The first start of an empty zone: the default users, groups, rules, VDC, zone and marketplaces.
+"""The first start of an empty zone: the default users, groups, rules, VDC, zone, marketplaces and cluster.
 
 Path:     wiring -> bootstrap() -> one_auth on disk -> one commit with everything
 Holds:    ids and their order are OpenNebula's, for clients rely on them. The password file is on disk before the commit: a crash between
@@ -24,6 +24,7 @@ from koinon.identity import acl, auth_drivers, groups, passwords, vdcs, zones
 from koinon.identity.group_record import Group
 from koinon.identity.passwords import Hasher, Scheme
 from koinon.identity.user_record import User
+from koinon.infrastructure import cluster_record, clusters, targets
 from koinon.objects import xml
 from koinon.objects.acl import ALL, Right, Rule, all_zones, everyone, group, resource
 from koinon.objects.kinds import Kind
@@ -84,8 +85,11 @@ async def bootstrap(
         OSError: ``one_auth`` can't be read or written.
     """
     with database.read() as tx:
-        if tx.row("user_pool", 0) is not None:
-            return False
+        filled, has_cluster = tx.row("user_pool", 0) is not None, targets.exists(tx, Kind.CLUSTER, cluster_record.DEFAULT)
+    if filled:
+        if not has_cluster:  # a zone from before there were clusters
+            await database.write_zone("default cluster", clusters.ensure_default)
+        return False
     name, password = read_credentials(state_dir) or create_credentials(state_dir)
     plan = NewZone(
         zone_name=zone_name,
@@ -141,6 +145,7 @@ def fill(tx: SharedTx, plan: NewZone) -> bool:
     tx.set_counter("vdc_pool", _LAST_SYSTEM_ID)
     vdcs.add_group(tx, vdcs.DEFAULT_VDC, groups.USERS)
     _add_marketplaces(tx, plan)
+    clusters.ensure_default(tx)
     return True
 
 

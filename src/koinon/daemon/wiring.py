@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from koinon.accounting import quota_rows
-from koinon.api import acl, groups, quotas, system, users, vdcs, zones
+from koinon.api import acl, clusters, documents, groups, hosts, quotas, system, users, vdcs, zones
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
 from koinon.api.http import XmlRpcApp
@@ -105,4 +105,7 @@ def bind_all(services: Services) -> Bindings:
     vdcs.bind(bindings)
     zones.bind(bindings)
     system.bind(bindings, services)
+    clusters.bind(bindings)
+    hosts.bind(bindings)
+    documents.bind(bindings)
     return bindings

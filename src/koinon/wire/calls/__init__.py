@@ -6,7 +6,7 @@ Not here: what does the work (api/ binds a function to each row).
 
 from __future__ import annotations
 
-from koinon.wire.calls import acl, groups, quotas, system, users, vdcs, zones
+from koinon.wire.calls import acl, clusters, documents, groups, hosts, quotas, system, users, vdcs, zones
 from koinon.wire.calls.rows import CALLS, SESSION, THIS_ZONE, Call, Need, Runs, call
 from koinon.wire.parameters import REQUIRED, Param
 
@@ -21,7 +21,10 @@ __all__ = [
     "Runs",
     "acl",
     "call",
+    "clusters",
+    "documents",
     "groups",
+    "hosts",
     "quotas",
     "system",
     "users",

@@ -38,6 +38,7 @@ class Need(msgspec.Struct, frozen=True):
             create, for all objects of the kind together, and for lists.
         filters: the right chooses what is listed and refuses nobody.
         but_own_group: not asked for the caller's own primary group.
+        condition: when it is asked, in words; empty for always.
         but_oneself: not asked when the parameter ``user`` is the caller.
     """
 
@@ -46,6 +47,7 @@ class Need(msgspec.Struct, frozen=True):
     param: str | None = None
     filters: bool = False
     but_own_group: bool = False
+    condition: str = ""
     but_oneself: bool = False
 
 
@@ -155,6 +157,11 @@ def call(
     CALLS[name] = row
     SIGNATURES[name] = (SESSION, *params) if row.authenticates else params
     return row
+
+
+def change(name: str, params: tuple[Param, ...], needs: tuple[Need, ...], runs: Runs, returns: Returns, summary: str) -> Call:
+    """Put one row into CALLS that changes objects of the zone that was asked: those are LOCAL and write."""
+    return call(name, params, needs, runs, returns, summary, writes=True)
 
 
 def use(kind: Kind, param: str = "id") -> Need:
