@@ -15,6 +15,7 @@ def test_rules_keep_their_order_and_their_text() -> None:
         "<RULE><ID><![CDATA[3]]></ID><SCOPE><![CDATA[]]></SCOPE><VNTEMPLATE><![CDATA[]]></VNTEMPLATE></RULE>"
     )
     assert rules_of("") == ""
+    assert rules_of("RULE=[ID=1,SCOPE=a] RULE=[ID=1,SCOPE=b]").count("<RULE>") == 2
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_rules_keep_their_order_and_their_text() -> None:
         ("RULE=1", "A VLAN rule is written"),
         ("RULE=[ID=1,VLAN=2]", "A VLAN rule is written"),
         ("RULE=[SCOPE=x]", "A VLAN rule needs an ID."),
-        ("RULE=[ID=1] RULE=[ID=1]", "Two VLAN rules have the ID 1."),
+        ("RULE=[ID=1] RULE=[ID=1]", "The VLAN rule with the ID 1 stands there twice."),
     ],
 )
 def test_other_text_is_refused(text: str, why: str) -> None:

@@ -114,6 +114,18 @@ def test_quotas_of_a_deleted_user_and_group_vanish_in_every_zone(zones: Federati
     assert [_rows(zone) for zone in zones.zones] == [[], []]
 
 
+def test_a_new_copy_of_what_is_shared_leaves_what_is_a_zones_own(zones: Federation, admin: Any) -> None:
+    uid, _ = _plain_user(zones, admin)
+    slave = zones.slaves[0]
+    client = zones.client(slave)
+    client.user.quota(uid, "VM=[CPU=7]")
+    kept = _rows(slave)
+    slave.federation("resync")
+    zones.settled()
+    assert _rows(slave) == kept != []
+    assert client.user.info(uid).VM_QUOTA.VM[0].CPU == "7"
+
+
 def _rows(zone: Zone) -> list[Any]:
     connection = sqlite3.connect(f"file:{zone.database}?mode=ro", uri=True)
     try:

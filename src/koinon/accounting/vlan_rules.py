@@ -23,20 +23,20 @@ def rules_of(text: str) -> str:
         text: vectors ``RULE = [ ID = ..., SCOPE = ..., VNTEMPLATE = ... ]``; empty text is no rules.
 
     Raises:
-        ActionError: it can't be parsed, holds something else, or a rule has no ID or that of another.
+        ActionError: it can't be parsed, holds something else, or a rule has no ID or stands there twice.
     """
     try:
         template = Template.parse(text)
     except ValueError as error:
         raise ActionError(str(error)) from error
-    rules: dict[str, str] = {}
+    rules: dict[str, None] = {}
     for name, value in template.items():
         if name != _RULE or isinstance(value, str) or not value.keys() <= set(_PARTS):
             raise ActionError(f"A VLAN rule is written {_RULE} = [ {', '.join(f'{part} = ...' for part in _PARTS)} ].")
-        rule = value.get("ID", "")
-        if not rule:
+        if not value.get("ID"):
             raise ActionError("A VLAN rule needs an ID.")
-        if rule in rules:
-            raise ActionError(f"Two VLAN rules have the ID {rule[:64]}.")
-        rules[rule] = "".join(f"<{part}>{xml.cdata(value.get(part, ''))}</{part}>" for part in _PARTS)
-    return "".join(f"<{_RULE}>{parts}</{_RULE}>" for parts in rules.values())
+        rule = "".join(f"<{part}>{xml.cdata(value.get(part, ''))}</{part}>" for part in _PARTS)
+        if rule in rules:  # the same VLANs may be given in several scopes
+            raise ActionError(f"The VLAN rule with the ID {value['ID'][:64]} stands there twice.")
+        rules[rule] = None
+    return "".join(f"<{_RULE}>{rule}</{_RULE}>" for rule in rules)
