@@ -385,6 +385,9 @@ _METHODS: dict[str, Callable[..., str | int]] = {
     "one.zone.update": lambda zone, caller, *rest: _update(zone, caller, "zone", *rest),
     "one.zone.info": lambda zone, caller, zone_id, *_: zone.zone_xml(zone_id),
     "one.zonepool.info": lambda zone, caller: f"<ZONE_POOL>{''.join(map(zone.zone_xml, zone.zones))}</ZONE_POOL>",
+    "one.clusterpool.info": lambda zone, caller: "<CLUSTER_POOL></CLUSTER_POOL>",
+    "one.documentpool.info": lambda zone, caller, *_: "<DOCUMENT_POOL></DOCUMENT_POOL>",
+    "one.hostpool.info": lambda zone, caller: "<HOST_POOL></HOST_POOL>",
     "one.zone.raftstatus": lambda zone, caller: f"<RAFT><SERVER_ID>-1</SERVER_ID><FEDLOG_INDEX>{zone.position}</FEDLOG_INDEX></RAFT>",
     "one.system.config": lambda zone, caller: (
         f"<OPENNEBULA_CONFIGURATION><FEDERATION><MODE>MASTER</MODE><ZONE_ID>{zone.zone_id}</ZONE_ID></FEDERATION></OPENNEBULA_CONFIGURATION>"

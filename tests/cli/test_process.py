@@ -40,8 +40,9 @@ def test_no_command_loads_server_code(command: str, zone: StandIn) -> None:
 
 
 def test_each_noun_has_a_command_of_its_own(zone: StandIn) -> None:
-    for noun in ("zone", "user", "group", "vdc", "acl"):
-        script = f"import sys; from koinon.cli.main import one{noun}; sys.argv = ['one{noun}', 'list', '--xml']; sys.exit(one{noun}())"
+    for noun in ("zone", "user", "group", "vdc", "cluster", "host", "document", "acl"):
+        arguments = [f"one{noun}", "list", "--xml", *(["--type", "1"] if noun == "document" else [])]
+        script = f"import sys; from koinon.cli.main import one{noun}; sys.argv = {arguments!r}; sys.exit(one{noun}())"
         done = _python("-c", script)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"<{noun.upper()}_POOL>")

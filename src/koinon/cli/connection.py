@@ -21,6 +21,8 @@ _POOLS = {
     "group": ("one.grouppool.info", "GROUP"),
     "zone": ("one.zonepool.info", "ZONE"),
     "vdc": ("one.vdcpool.info", "VDC"),
+    "cluster": ("one.clusterpool.info", "CLUSTER"),
+    "host": ("one.hostpool.info", "HOST"),
 }
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import click
 
 from koinon.cli.acl import ACL_COMMANDS
+from koinon.cli.clusters import CLUSTER_COMMANDS
 from koinon.cli.commands import InOrder, group_of, run
 from koinon.cli.federation import FEDERATION_COMMANDS
 from koinon.cli.groups import GROUP_COMMANDS
+from koinon.cli.hosts import HOST_COMMANDS
 from koinon.cli.policy import POLICY_COMMANDS
+from koinon.cli.stored_documents import DOCUMENT_COMMANDS
 from koinon.cli.users import USER_COMMANDS
 from koinon.cli.vdcs import VDC_COMMANDS
 from koinon.cli.zones import ZONE_COMMANDS
@@ -24,6 +27,9 @@ NOUNS = {
     "user": (f"Users, their groups, passwords and log-in tokens. {LISTS}", USER_COMMANDS),
     "group": (f"Groups and their administrators. {LISTS}", GROUP_COMMANDS),
     "vdc": (f"VDCs: which groups may use which resources of which zones. {LISTS}", VDC_COMMANDS),
+    "cluster": (f"Clusters: hosts of a zone that rules and VDCs hand out together. {LISTS}", CLUSTER_COMMANDS),
+    "host": (f"Hosts of a zone. {LISTS}", HOST_COMMANDS),
+    "document": ("Documents that clients keep in a zone: data with a type, an owner, permissions and a lock.", DOCUMENT_COMMANDS),
     "acl": ("Rules: who may do what with which objects, in which zone.", ACL_COMMANDS),
     "policy": ("What a change of rules would do.", POLICY_COMMANDS),
     "federation": ("Membership of the zone on this machine: init, invite, join, leave.", FEDERATION_COMMANDS),
@@ -71,6 +77,21 @@ def onegroup() -> int:
 def onevdc() -> int:
     """``onevdc VERB ...``"""
     return _noun("vdc")
+
+
+def onecluster() -> int:
+    """``onecluster VERB ...``"""
+    return _noun("cluster")
+
+
+def onehost() -> int:
+    """``onehost VERB ...``"""
+    return _noun("host")
+
+
+def onedocument() -> int:
+    """``onedocument VERB ...``"""
+    return _noun("document")
 
 
 def oneacl() -> int:

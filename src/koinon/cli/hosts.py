@@ -1,0 +1,128 @@
+"""The commands of hosts: ``koinon host`` and ``onehost``.
+
+Source: OpenNebula's `onehost`: the same verbs, order of arguments and options, for the calls that exist here.
+Each function is one verb; its row in the table at the end says what it is for.
+"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+import click
+
+from koinon.cli import references
+from koinon.cli.commands import command, each
+from koinon.cli.connection import Connection
+from koinon.cli.documents import read, text, text_of
+from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.tables import Column, state_colour
+from koinon.cli.users import APPEND, FILE, update_template
+
+ENABLE, DISABLE, OFFLINE = 0, 1, 2
+DEFAULT_CLUSTER = -1
+_STATES = {"0": "init", "2": "enabled", "3": "error", "4": "disabled", "8": "offline"}
+
+HOSTNAME = click.Argument(["hostname"])
+NEW_NAME = click.Argument(["name"])
+HOST = click.Argument(["host"])
+HOSTS = click.Argument(["hosts"], metavar="HOSTS")
+IM = click.Option(["-i", "--im"], default="kvm", show_default=True, help="Information driver.")
+VM = click.Option(["-v", "--vm"], default="kvm", show_default=True, help="Virtualization driver.")
+CLUSTER = click.Option(["-c", "--cluster"], metavar="CLUSTER", help="Its cluster; without it the default cluster.")
+
+
+def _state(host: Element) -> str:
+    state = text(host, "STATE")
+    return _STATES.get(state, state)
+
+
+COLUMNS = (
+    Column("ID", text_of("ID"), right=True),
+    Column("NAME", text_of("NAME")),
+    Column("CLUSTER", text_of("CLUSTER")),
+    Column("STATE", _state, colour=state_colour),
+    Column("IM_MAD", text_of("IM_MAD"), extra=True),
+    Column("VM_MAD", text_of("VM_MAD"), extra=True),
+    Column("CLUSTER_ID", text_of("CLUSTER_ID"), right=True, extra=True),
+)
+
+
+def create(connection: Connection, hostname: str, im: str, vm: str, cluster: str | None) -> None:
+    cluster_id = DEFAULT_CLUSTER if cluster is None else connection.id_of("cluster", references.parse_one(cluster))
+    click.echo(f"ID: {connection.call('one.host.allocate', hostname, im, vm, cluster_id)}")
+
+
+def update(connection: Connection, host: str, file: str | None, append: bool) -> None:
+    update_template(connection, "host", _id(connection, host), file, append)
+
+
+def rename(connection: Connection, host: str, name: str) -> None:
+    connection.call("one.host.rename", _id(connection, host), name)
+
+
+def enable(connection: Connection, hosts: str) -> None:
+    each(connection, "host", hosts, lambda oid: connection.call("one.host.status", oid, ENABLE))
+
+
+def disable(connection: Connection, hosts: str) -> None:
+    each(connection, "host", hosts, lambda oid: connection.call("one.host.status", oid, DISABLE))
+
+
+def offline(connection: Connection, hosts: str) -> None:
+    each(connection, "host", hosts, lambda oid: connection.call("one.host.status", oid, OFFLINE))
+
+
+def delete(connection: Connection, hosts: str) -> None:
+    each(connection, "host", hosts, lambda oid: connection.call("one.host.delete", oid))
+
+
+def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
+    print_pool(connection.call("one.hostpool.info"), "HOST", COLUMNS, titles, form)
+
+
+def show(connection: Connection, host: str, form: str | None) -> None:
+    raw = connection.call("one.host.info", _id(connection, host))
+    if print_document(raw, form):
+        return
+    found = read(raw)
+    facts = [("ID", text(found, "ID")), ("NAME", text(found, "NAME")), ("STATE", _state(found))]
+    facts += [(tag, text(found, tag)) for tag in ("CLUSTER", "IM_MAD", "VM_MAD")]
+    print_object(facts, found.find("TEMPLATE"), form)
+
+
+def monitoring(connection: Connection, host: str | None, form: str | None) -> None:
+    raw = connection.call("one.hostpool.monitoring") if host is None else connection.call("one.host.monitoring", _id(connection, host))
+    print_document(raw, form or "xml")
+
+
+def _id(connection: Connection, host: str) -> int:
+    return connection.id_of("host", references.parse_one(host))
+
+
+ANY_HOST = click.Argument(["host"], required=False)
+
+# fmt: off
+HOST_COMMANDS = (
+    #       verb       calls                                  arguments         options        help
+    command("create",  "one.host.allocate one.clusterpool.info", (HOSTNAME,),   (IM, VM, CLUSTER),
+            "Add a host to the zone that answers.", create),
+    command("update",  "one.host.update one.host.info one.hostpool.info", (HOST, FILE), (APPEND,),
+            "Change a host's template: from FILE (- for standard input), else in an editor.", update),
+    command("rename",  "one.host.rename one.hostpool.info",   (HOST, NEW_NAME), (),
+            "Give a host another name.", rename),
+    command("enable",  "one.host.status one.hostpool.info",   (HOSTS,),         (),
+            "Let hosts take machines again.", enable),
+    command("disable", "one.host.status one.hostpool.info",   (HOSTS,),         (),
+            "Let hosts take no new machines.", disable),
+    command("offline", "one.host.status one.hostpool.info",   (HOSTS,),         (),
+            "Say that hosts are off.", offline),
+    command("delete",  "one.host.delete one.hostpool.info",   (HOSTS,),         (),
+            "Remove hosts.", delete),
+    command("list",    "one.hostpool.info",                   (),               LIST_FORMS,
+            "Show the hosts that you may see.", show_list),
+    command("show",    "one.host.info one.hostpool.info",     (HOST,),          SHOW_FORMS,
+            "Show one host.", show),
+    command("monitoring", "one.host.monitoring one.hostpool.monitoring one.hostpool.info", (ANY_HOST,), SHOW_FORMS[:2],
+            "Print the samples of a host, or of all, as XML or JSON.", monitoring),
+)
+# fmt: on
