@@ -15,12 +15,13 @@ from koinon.objects.kinds import Kind
 from koinon.policy.caller import Caller
 from koinon.policy.decide import Target, decide
 from koinon.policy.diff import Difference, differences
+from koinon.policy.diff_summary import summarise
 from koinon.policy.rules import RuleSet
 
 ZONES = (0, 7)
 KINDS = (Kind.NET, Kind.HOST)
 TO_OBJECTS = (Right.USE, Right.MANAGE, Right.ADMIN)
-IDS = st.integers(0, 3)
+IDS = st.integers(1, 2)  # few, so that rules, people and objects meet often
 
 RULES = st.builds(
     Rule,
@@ -32,25 +33,26 @@ RULES = st.builds(
     rights=st.integers(1, 15),
     zone=st.sampled_from([acl.all_zones(), acl.zone(0), acl.zone(7), acl.zone(9)]),
 )
-GROUPS = st.sets(st.integers(1, 4), min_size=1, max_size=3) | st.sets(st.integers(0, 4), min_size=1, max_size=3)
+GROUPS = st.sets(st.integers(1, 3), min_size=1) | st.sets(st.integers(0, 3), min_size=1)
 PEOPLE = st.lists(
-    st.builds(lambda uid, groups: Caller(uid, min(groups), tuple(sorted(groups)), f"u{uid}", 0), st.integers(0, 6), GROUPS),
+    st.builds(lambda uid, groups: Caller(uid, min(groups), tuple(sorted(groups)), f"u{uid}", 0), st.integers(1, 4), GROUPS),
     unique_by=lambda who: who.uid,
     max_size=5,
 )
+MOSTLY = st.sampled_from([True, True, True, False])
 OBJECTS = st.lists(
     st.builds(
         Target,
         kind=st.sampled_from(KINDS),
-        oid=IDS,
-        uid=st.integers(-1, 6),
-        gid=st.integers(-1, 4),
+        oid=st.integers(0, 3),
+        uid=st.integers(1, 4),
+        gid=st.integers(-1, 2),
         bits=st.integers(0, 0o777),
         clusters=st.lists(IDS, max_size=2, unique=True).map(tuple),
-        locked=st.sampled_from([0, 0, 0, 1, 2, 3]),
-        group_rules=st.booleans(),
-        cluster_rules=st.booleans(),
-        all_rules=st.booleans(),
+        locked=st.sampled_from([0, 0, 0, 0, 0, 1, 2, 3]),
+        group_rules=MOSTLY,
+        cluster_rules=MOSTLY,
+        all_rules=MOSTLY,
     ),
     unique_by=lambda target: (target.kind, target.oid),
     max_size=5,
@@ -61,8 +63,15 @@ Fact = tuple[bool, int, Right, Target, int]
 
 def computed(before: Sequence[Rule], after: Sequence[Rule], people: Sequence[Caller], there: Sequence[Target], *, known: bool) -> set[Fact]:
     """Single facts of those about known, or about unknown, objects. Each must be told once."""
-    found = list(differences(before, after, people, ZONES, lambda _zone, kind: [target for target in there if target.kind is kind]))
-    facts = [(one.granted, one.zone_id, one.right, one.target, uid) for one in found if one.is_known is known for uid in one.uids]
+    by_kind = {kind: [target for target in there if target.kind is kind] for kind in Kind}
+    found = list(differences(before, after, people, ZONES, lambda _zone, kind: by_kind[kind]))
+    facts = [
+        (one.granted, one.zone_id, one.right, target, uid)
+        for one in found
+        if one.is_known is known
+        for uid, target in product(one.uids, one.targets)
+        if (uid == target.uid) is one.own
+    ]
     assert len(facts) == len(set(facts))
     assert all(one.uids for one in found)
     return set(facts)
@@ -124,6 +133,31 @@ def test_what_is_told_of_unknown_objects_is_true_of_them(
         assert (granted, zone_id, right, target, uid) in asked(before, after, [people_of[uid]], [target], [right])
 
 
+@given(RULE_LISTS, RULE_LISTS, RULE_LISTS, PEOPLE, OBJECTS)
+def test_lines_add_up_to_what_asking_would_give(
+    kept: list[Rule], dropped: list[Rule], added: list[Rule], people: list[Caller], there: list[Target]
+) -> None:
+    """Each user is in lines of one party only; users, objects and pairs are those of the single facts."""
+    before, after = kept + dropped, kept + added
+    by_kind = {kind: [target for target in there if target.kind is kind] for kind in Kind}
+    found = list(differences(before, after, people, ZONES, lambda _zone, kind: by_kind[kind]))
+    lines = summarise(found, set(before) ^ set(after), people, lambda _zone, _kind: True)
+    facts = asked(before, after, people, there, TO_OBJECTS)
+    assert sum(line.pairs * len(line.zones) for line in lines) == len(facts)
+    party_of = {uid: line.party for line in lines for uid in line.uids}
+    for line in lines:
+        assert line.uids
+        assert all(party_of[uid] == line.party for uid in line.uids)
+        mine = [
+            (target.oid, uid)
+            for granted, zone_id, right, target, uid in facts
+            if (granted, right, target.kind) == (line.granted, line.right, line.kind) and zone_id == line.zones[0] and uid in line.uids
+        ]
+        assert len(mine) == line.pairs
+        assert line.oids is None or list(line.oids) == sorted({oid for oid, _ in mine})
+        assert line.places or {uid for _, uid in mine} == set(line.uids)
+
+
 def test_a_rule_that_adds_nothing_changes_nothing() -> None:
     broad, narrow = Rule.parse("@1 HOST/* USE *", 0), Rule.parse("@1 HOST/%3 USE #0", 0)
     ada = Caller(5, 1, (1,), "ada", 0)
@@ -131,5 +165,14 @@ def test_a_rule_that_adds_nothing_changes_nothing() -> None:
     assert list(differences([broad], [broad, narrow], [ada], ZONES, lambda _zone, _kind: [host])) == []
     assert [one.zone_id for one in differences([broad], [narrow], [ada], ZONES, lambda _zone, _kind: None)] == [0, 7]
     gained = list(differences([], [narrow], [ada], ZONES, lambda _zone, _kind: [msgspec.structs.replace(host, bits=0)]))
-    assert [(one.granted, one.zone_id, one.is_known, one.target.oid) for one in gained] == [(True, 0, True, 1), (True, 0, False, -1)]
+    assert [(one.granted, one.zone_id, one.is_known, one.targets[0].oid) for one in gained] == [(True, 0, True, 1), (True, 0, False, -1)]
     assert isinstance(gained[0], Difference)
+
+
+def test_what_one_owns_is_told_apart_from_its_like() -> None:
+    """Two networks that differ in their owner only: the owner keeps one and loses the other."""
+    rule = Rule.parse("#5 NET/* USE *", 0)
+    ada = Caller(5, 1, (1,), "ada", 0)
+    nets = [Target(Kind.NET, oid, uid=uid, gid=2, bits=0o400) for oid, uid in ((1, 5), (2, 6))]
+    facts = computed([rule], [], [ada], nets, known=True)
+    assert facts == {(False, zone_id, Right.USE, nets[1], 5) for zone_id in ZONES}

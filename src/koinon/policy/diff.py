@@ -26,32 +26,43 @@ from koinon.policy.rules import RuleSet
 #: The objects of a kind in a zone; None if they are not known.
 Objects = Callable[[int, Kind], Sequence[Target] | None]
 
+#: What decides about a kind in a zone: its objects, and the rules before and after.
+_Question = tuple[Kind, int, frozenset[tuple[int, int, int]], frozenset[tuple[int, int, int]]]
+
 _NOBODY: Final = -2  # no object is owned by it, no rule is for it
 _TO_OBJECTS: Final = (Right.USE, Right.MANAGE, Right.ADMIN)
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One right to one object in one zone.
+    """One right to objects of one kind in one zone.
 
     Attributes:
         granted: whether it is gained; else it is lost.
         zone_id: where.
         right: USE, MANAGE, ADMIN or CREATE.
-        target: the object. If ``is_known`` is off: any that has just these traits; for CREATE a new one, of this group.
-        is_known: whether the object is there.
+        targets: the objects. If ``is_known`` is off it is one, and stands for all that have just its traits; for CREATE for new ones of
+            its group.
+        is_known: whether the objects are there.
         uids: who gains or loses.
+        own: off, each of them does so for each of the objects but those they own; on, each for those they own.
     """
 
     granted: bool
     zone_id: int
     right: Right
-    target: Target
+    targets: tuple[Target, ...]
     is_known: bool
     uids: frozenset[int]
+    own: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What they are."""
+        return self.targets[0].kind
 
 
 class _Class(msgspec.Struct):
-    """People whom rules can't tell apart: one answer holds for all of them but for the owner of an object."""
+    """People whom rules can't tell apart: one answer holds for all of them, but for what they own."""
 
     caller: Caller
     uids: set[int]
@@ -71,16 +82,27 @@ def differences(
     """
     old, new = frozenset(before), frozenset(after)
     changed = old ^ new
+    found: dict[_Question, tuple[Sequence[Target] | None, list[Difference]]] = {}  # holds the objects: their identity must stay theirs
     for zone_id in zones:
-        here = [rule for rule in changed if rule.zone in (acl.all_zones(), acl.zone(zone_id))]
-        if not here:
+        here = (acl.all_zones(), acl.zone(zone_id))
+        if all(rule.zone not in here for rule in changed):
             continue
         rules = (RuleSet.compile(old, zone_id), RuleSet.compile(new, zone_id))
         for kind in Kind:
-            about = [rule for rule in here if rule.resource & kind.bit]
-            classes = _classes(people, about, kind, rules)
-            if about and classes:
-                yield from _of_kind(zone_id, kind, about, classes, rules, objects(zone_id, kind))
+            about = [rule for rule in changed if rule.zone in here and rule.resource & kind.bit]
+            if not about:
+                continue
+            known = objects(zone_id, kind)
+            # Where the same rules count for the same objects, the answer is the same: most zones differ in few rules.
+            question = (kind, id(known), _bare(rules[0], kind), _bare(rules[1], kind))
+            if question not in found:
+                classes = _classes(people, about, kind, rules)
+                found[question] = known, list(_of_kind(zone_id, kind, about, classes, rules, known)) if classes else []
+            yield from (msgspec.structs.replace(one, zone_id=zone_id) for one in found[question][1])
+
+
+def _bare(rules: RuleSet, kind: Kind) -> frozenset[tuple[int, int, int]]:
+    return frozenset((rule.user, rule.resource, rule.rights) for rule in rules.rules if rule.resource & kind.bit)
 
 
 def _of_kind(
@@ -90,39 +112,69 @@ def _of_kind(
     for rule in about:
         rights |= rule.rights
     there = known or ()
+    alike = _alike([target for target in there if any(_covers(rule, target) for rule in about)], kind, rules)
     samples = _samples(kind, about, {target.oid for target in there})
+    callers = {uid: msgspec.structs.replace(one.caller, uid=uid) for one in classes for uid in one.uids}
     for right in _TO_OBJECTS:
         if not rights & right:
             continue
-        for target in there:
-            if any(_covers(rule, target) for rule in about):
-                yield from _compare(zone_id, right, target, True, classes, rules)
+        for targets in alike:
+            nobodys = msgspec.structs.replace(targets[0], uid=-1)
+            yield from _sides(zone_id, right, targets, True, _compare(right, nobodys, classes, rules))
+            yield from _of_owners(zone_id, right, targets, callers, rules)
         for target in samples:
-            yield from _compare(zone_id, right, target, False, classes, rules)
+            yield from _sides(zone_id, right, (target,), False, _compare(right, target, classes, rules))
     if rights & Right.CREATE:
         for gid in sorted({one.caller.gid for one in classes}):
+            new = Target(kind, gid=gid)
             makers = [one for one in classes if one.caller.gid == gid]
-            yield from _compare(zone_id, Right.CREATE, Target(kind, gid=gid), False, makers, rules)
+            yield from _sides(zone_id, Right.CREATE, (new,), False, _compare(Right.CREATE, new, makers, rules))
 
 
-def _compare(
-    zone_id: int, right: Right, target: Target, is_known: bool, classes: list[_Class], rules: tuple[RuleSet, RuleSet]
-) -> Iterator[Difference]:
+def _compare(right: Right, target: Target, classes: list[_Class], rules: tuple[RuleSet, RuleSet]) -> tuple[set[int], set[int]]:
+    """Who gains and who loses an object that is nobody's own."""
     gained: set[int] = set()
     lost: set[int] = set()
     for one in classes:
         was, will = (decide(one.caller, right, target, side) for side in rules)
-        owner = {target.uid} & one.uids
         if was != will:
-            (gained if will else lost).update(one.uids - owner)
-        for uid in owner:
-            was, will = (decide(msgspec.structs.replace(one.caller, uid=uid), right, target, side) for side in rules)
+            (gained if will else lost).update(one.uids)
+    return gained, lost
+
+
+def _of_owners(
+    zone_id: int, right: Right, targets: tuple[Target, ...], callers: dict[int, Caller], rules: tuple[RuleSet, RuleSet]
+) -> Iterator[Difference]:
+    changes: dict[bool, list[Target]] = {True: [], False: []}
+    for target in targets:
+        owner = callers.get(target.uid)
+        if owner is not None:
+            was, will = (decide(owner, right, target, side) for side in rules)
             if was != will:
-                (gained if will else lost).add(uid)
-    if gained:
-        yield Difference(True, zone_id, right, target, is_known, frozenset(gained))
-    if lost:
-        yield Difference(False, zone_id, right, target, is_known, frozenset(lost))
+                changes[will].append(target)
+    for granted, own in changes.items():
+        if own:
+            yield Difference(granted, zone_id, right, tuple(own), True, frozenset(target.uid for target in own), own=True)
+
+
+def _sides(
+    zone_id: int, right: Right, targets: tuple[Target, ...], is_known: bool, changes: tuple[set[int], set[int]]
+) -> Iterator[Difference]:
+    for granted, uids in zip((True, False), changes, strict=True):
+        if uids:
+            yield Difference(granted, zone_id, right, targets, is_known, frozenset(uids))
+
+
+def _alike(targets: list[Target], kind: Kind, rules: tuple[RuleSet, RuleSet]) -> list[tuple[Target, ...]]:
+    """Objects that rules and permissions can't tell apart, but for who owns them."""
+    single = {
+        rule.resource & acl.ID_MASK for side in rules for rule in side.rules if rule.resource & kind.bit and rule.resource & acl.INDIVIDUAL
+    }
+    found: dict[Target, list[Target]] = {}
+    for target in targets:
+        traits = msgspec.structs.replace(target, uid=-1, oid=target.oid if target.oid in single else -1)
+        found.setdefault(traits, []).append(target)
+    return [tuple(same) for same in found.values()]
 
 
 def _classes(people: Sequence[Caller], about: list[Rule], kind: Kind, rules: tuple[RuleSet, RuleSet]) -> list[_Class]:

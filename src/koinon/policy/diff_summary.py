@@ -75,20 +75,35 @@ def summarise(
         for uid in one.uids:
             divided.setdefault(parties[uid], set()).add(uid)
         for party, uids in divided.items():
-            total = sums.setdefault((one.granted, one.target.kind, one.right, party, one.zone_id), _Sum())
-            total.uids |= uids
+            total = sums.setdefault((one.granted, one.kind, one.right, party, one.zone_id), _Sum())
             if one.is_known:
-                total.oids.add(one.target.oid)
-                total.pairs += len(uids)
+                _count(total, one, uids)
             else:
-                total.places[_place(one.right, one.target)] = None
+                total.uids |= uids
+                total.places[_place(one.right, one.targets[0])] = None
     lines: dict[Line, list[int]] = {}
     for (granted, kind, right, party, zone_id), total in sums.items():
+        if not total.uids:
+            continue  # the only objects were the users' own, which are told apart
         oids = tuple(sorted(total.oids)) if right is not Right.CREATE and is_known(zone_id, kind) else None
         line = Line(granted, kind, right, party, (), tuple(sorted(total.uids)), tuple(sorted(total.places)), oids, total.pairs)
         lines.setdefault(line, []).append(zone_id)
     told = [msgspec.structs.replace(line, zones=tuple(sorted(zones))) for line, zones in lines.items()]
     return sorted(told, key=lambda line: (line.party, line.kind.bit, line.right, line.zones, not line.granted))
+
+
+def _count(total: _Sum, one: Difference, uids: set[int]) -> None:
+    """Add the pairs of these users and the objects that are there."""
+    if one.own:
+        pairs = [target for target in one.targets if target.uid in uids]
+        total.uids |= uids
+        total.oids.update(target.oid for target in pairs)
+        total.pairs += len(pairs)
+        return
+    owners = {target.uid for target in one.targets}
+    total.uids |= uids - owners if len(owners) == 1 else uids
+    total.oids.update(target.oid for target in one.targets if len(uids) > 1 or target.uid not in uids)
+    total.pairs += len(uids) * len(one.targets) - sum(target.uid in uids for target in one.targets)
 
 
 def _parties(changed: Iterable[Rule], people: Sequence[Caller]) -> dict[int, Party]:
