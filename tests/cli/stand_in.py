@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from koinon.accounting.quotas import Quotas
+from koinon.accounting.vlan_rules import rules_of
 from koinon.objects.acl import Rule
 from koinon.objects.template import Template
 from koinon.wire import xmlrpc
@@ -55,6 +57,8 @@ class StandIn:
         self.zones: dict[int, tuple[str, int, str]] = {}
         self.vdcs: dict[int, Vdc] = {0: Vdc(0, "default")}
         self.datastores: dict[int, str] = {}
+        self.quotas: dict[tuple[str, int], Quotas] = {}  # -1 are the defaults
+        self.vlans: dict[int, str] = {}
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0
         self.hold: threading.Event | None = None  # set: calls wait for it before they are answered
@@ -115,13 +119,18 @@ class StandIn:
         return (
             f"<USER><ID>{user.uid}</ID><GID>{user.gid}</GID><GROUPS>{ids}</GROUPS><GNAME>{self.groups[user.gid]}</GNAME><NAME>{user.name}</NAME>"
             f"<PASSWORD><![CDATA[***]]></PASSWORD><AUTH_DRIVER><![CDATA[{user.driver}]]></AUTH_DRIVER><ENABLED>{int(user.enabled)}</ENABLED>"
-            f"{tokens}<TEMPLATE>{user.template}</TEMPLATE></USER>"
+            f"{tokens}<TEMPLATE>{user.template}</TEMPLATE>{self.limits('user', user.uid).to_xml()}</USER>"
         )
 
     def group_xml(self, gid: int) -> str:
         users = "".join(f"<ID>{user.uid}</ID>" for user in self.users.values() if gid in {user.gid, *user.groups})
         admins = "".join(f"<ID>{uid}</ID>" for uid in sorted(self.admins.get(gid, ())))
-        return f"<GROUP><ID>{gid}</ID><NAME>{self.groups[gid]}</NAME><TEMPLATE/><USERS>{users}</USERS><ADMINS>{admins}</ADMINS></GROUP>"
+        limits = f"{self.limits('group', gid).to_xml()}<VLAN_RULES><ID>{gid}</ID>{self.vlans.get(gid, '')}</VLAN_RULES>"
+        return f"<GROUP><ID>{gid}</ID><NAME>{self.groups[gid]}</NAME><TEMPLATE/><USERS>{users}</USERS>"
+            f"<ADMINS>{admins}</ADMINS>{limits}</GROUP>"
+
+    def limits(self, noun: str, oid: int) -> Quotas:
+        return self.quotas.setdefault((noun, oid), Quotas(for_all=oid == -1))
 
     def zone_xml(self, zone_id: int) -> str:
         name, state, url = self.zones[zone_id]
@@ -340,9 +349,35 @@ def _datastores(zone: StandIn, caller: User) -> str:
     return f"<DATASTORE_POOL>{''.join(listed)}</DATASTORE_POOL>"
 
 
+def _quota(noun: str) -> Callable[..., int]:
+    def set_limits(zone: StandIn, caller: User, oid: int, text: str) -> int:
+        if oid == 0:
+            raise Refused(f"Cannot set quotas for oneadmin {noun}", 0x800, 0)
+        zone.limits(noun, oid).set_limits(text, clusters=())
+        return oid
+
+    return set_limits
+
+
+def _default_quota(noun: str) -> Callable[..., str]:
+    def set_default(zone: StandIn, caller: User, text: str = "") -> str:
+        zone.limits(noun, -1).set_limits(text, clusters=())
+        return f"<DEFAULT_{noun.upper()}_QUOTAS>{zone.limits(noun, -1).to_xml()}</DEFAULT_{noun.upper()}_QUOTAS>"
+
+    return set_default
+
+
+def _set_vlans(zone: StandIn, caller: User, gid: int, text: str) -> int:
+    zone.vlans[gid] = rules_of(text)
+    return gid
+
+
 _RESOURCES = ("cluster", "host", "datastore", "vnet")
 
 _METHODS: dict[str, Callable[..., str | int]] = {
+    **{f"one.{noun}.quota": _quota(noun) for noun in ("user", "group")},
+    **{f"one.{noun}quota.{verb}": _default_quota(noun) for noun in ("user", "group") for verb in ("info", "update")},
+    "one.group.vlan": _set_vlans,
     "one.vdc.allocate": _allocate_vdc,
     "one.vdc.rename": _rename_vdc,
     "one.vdc.delete": _delete_vdc,

@@ -39,6 +39,11 @@ _MANY = {
     ("ADMINS", "ID"),
     ("USER", "LOGIN_TOKEN"),
     ("SERVER_POOL", "SERVER"),
+    ("DATASTORE_QUOTA", "DATASTORE"),
+    ("NETWORK_QUOTA", "NETWORK"),
+    ("VM_QUOTA", "VM"),
+    ("IMAGE_QUOTA", "IMAGE"),
+    ("VLAN_RULES", "RULE"),
 }
 _ALWAYS = {
     "VDC_POOL": "VDC",
@@ -54,6 +59,10 @@ _ALWAYS = {
     "GROUPS": "ID",
     "USERS": "ID",
     "ADMINS": "ID",
+    "DATASTORE_QUOTA": "DATASTORE",
+    "NETWORK_QUOTA": "NETWORK",
+    "VM_QUOTA": "VM",
+    "IMAGE_QUOTA": "IMAGE",
 }
 #: As _ALWAYS, for elements that hold other things elsewhere.
 _IN_A_VDC = {"CLUSTERS": "CLUSTER", "HOSTS": "HOST", "DATASTORES": "DATASTORE", "VNETS": "VNET"}

@@ -17,6 +17,7 @@ from koinon.cli.commands import command, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
 from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, quota_of, vlan
 from koinon.cli.tables import Column
 from koinon.cli.users import APPEND, FILE, GROUP, USERS, update_template
 from koinon.client.errors import ClientError, RefusedError
@@ -117,6 +118,14 @@ GROUP_COMMANDS = (
             "Make administrators plain members again.", deladmin),
     command("delete",   "one.group.delete one.grouppool.info",   (GROUPS,),       (),
             "Remove groups that have no members.", delete),
+    command("quota",    "one.group.quota one.group.info one.grouppool.info", (GROUP, LIMITS_FILE), (),
+            "Set a group's quotas in one zone: from FILE (- for standard input), else in an editor.", quota_of("group")),
+    command("batchquota", "one.group.quota one.grouppool.info",  (GROUPS, LIMITS_FILE), (),
+            "Set the same quotas for several groups in one zone.", batch_quota_of("group")),
+    command("defaultquota", "one.groupquota.update one.groupquota.info", (LIMITS_FILE,), (),
+            "Set the quotas of groups that have none of their own in one zone.", default_quota_of("group")),
+    command("vlan",     "one.group.vlan one.group.info one.grouppool.info", (GROUP, LIMITS_FILE), (),
+            "Replace a group's VLAN rules in one zone: from FILE (- for standard input), else in an editor.", vlan),
     command("list",     "one.grouppool.info",                    (),              LIST_FORMS,
             "Show the groups that you may see.", show_list),
     command("show",     "one.group.info one.grouppool.info",     (OWN,),          SHOW_FORMS,

@@ -16,6 +16,7 @@ from koinon.cli.connection import Connection
 from koinon.cli.documents import number, read, template_text, text, text_of
 from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool, print_rows
 from koinon.cli.passwords import password_from
+from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, quota_of
 from koinon.cli.tables import Column, moment, state_colour
 from koinon.cli.templates import edit, read_source
 from koinon.client import contexts
@@ -247,6 +248,12 @@ USER_COMMANDS = (
             "Let users log in no more.", disable),
     command("delete",           "one.user.delete one.userpool.info", (USERS,),           (),
             "Remove users from the federation.", delete),
+    command("quota",            "one.user.quota one.user.info one.userpool.info", (USER, LIMITS_FILE), (),
+            "Set a user's quotas in one zone: from FILE (- for standard input), else in an editor.", quota_of("user")),
+    command("batchquota",       "one.user.quota one.userpool.info",  (USERS, LIMITS_FILE), (),
+            "Set the same quotas for several users in one zone.", batch_quota_of("user")),
+    command("defaultquota",     "one.userquota.update one.userquota.info", (LIMITS_FILE,), (),
+            "Set the quotas of users who have none of their own in one zone.", default_quota_of("user")),
     command("list",             "one.userpool.info",                 (),                 LIST_FORMS,
             "Show the users that you may see.", show_list),
     command("show",             "one.user.info one.userpool.info",   (SELF,),            SHOW_FORMS,
