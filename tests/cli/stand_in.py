@@ -126,8 +126,10 @@ class StandIn:
         users = "".join(f"<ID>{user.uid}</ID>" for user in self.users.values() if gid in {user.gid, *user.groups})
         admins = "".join(f"<ID>{uid}</ID>" for uid in sorted(self.admins.get(gid, ())))
         limits = f"{self.limits('group', gid).to_xml()}<VLAN_RULES><ID>{gid}</ID>{self.vlans.get(gid, '')}</VLAN_RULES>"
-        return f"<GROUP><ID>{gid}</ID><NAME>{self.groups[gid]}</NAME><TEMPLATE/><USERS>{users}</USERS>"
+        return (
+            f"<GROUP><ID>{gid}</ID><NAME>{self.groups[gid]}</NAME><TEMPLATE/><USERS>{users}</USERS>"
             f"<ADMINS>{admins}</ADMINS>{limits}</GROUP>"
+        )
 
     def limits(self, noun: str, oid: int) -> Quotas:
         return self.quotas.setdefault((noun, oid), Quotas(for_all=oid == -1))
