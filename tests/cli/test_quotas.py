@@ -77,6 +77,9 @@ def test_json_holds_arrays_however_many_there_are(koinon: Koinon, zone: StandIn)
     shown = json.loads(koinon("user", "show", "1", "--json").out)["USER"]
     assert shown["NETWORK_QUOTA"] == {"NETWORK": [{"ID": "3", "LEASES": "2", "LEASES_USED": "0"}]}
     assert shown["VM_QUOTA"] == {"VM": []}
+    zone.limits("user", 1).set_limits("VM=[VMS=5]", clusters=())
+    shown = json.loads(koinon("user", "show", "1", "--json").out)["USER"]
+    assert (shown["VM_QUOTA"]["VM"][0]["VMS"], shown["VM_QUOTA"]["VM"][0]["VMS_USED"]) == ("5", "0")
 
 
 def test_what_the_editor_shows_a_zone_reads_back(zone: StandIn) -> None:

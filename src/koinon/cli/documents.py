@@ -101,7 +101,7 @@ def to_plain(element: Element, holder: str = "") -> Plain:
     if len(element) == 0:
         always = _IN_A_VDC.get(element.tag) if holder == "VDC" else None
         always = always or _ALWAYS.get(element.tag)
-        return {always: []} if always else (element.text or "")
+        return {always: []} if always and not element.text else (element.text or "")  # a limit is called VMS too
     found: dict[str, list[Plain]] = {}
     for child in element:
         found.setdefault(child.tag, []).append(to_plain(child, element.tag))
