@@ -74,6 +74,12 @@ def test_the_page_shows_what_its_commands_show(outputs: list[str]) -> None:
 PROMISES: Final[list[tuple[str, str, str, tuple[int | str, ...], bool]]] = [
     ("ada", "south", "one.user.info", (-1,), True),
     ("ada", "south", "one.user.info", (0,), False),
+    ("bob", "south", "one.host.info", (1,), True),
+    ("bob", "south", "one.host.info", (0,), False),
+    ("bob", "north", "one.host.info", (0,), False),
+    ("carl", "south", "one.host.info", (1,), False),
+    ("zoe", "south", "one.host.info", (0,), True),
+    ("zoe", "north", "one.host.info", (0,), False),
     ("zoe", "south", "one.user.info", (0,), True),
     ("zoe", "north", "one.user.info", (0,), False),
     ("zoe", "south", "one.user.update", (2, 'A="1"', 1), False),
