@@ -636,6 +636,121 @@ def vlan_rules(at: Place) -> None:
     assert "<RULE>" not in at.document("one.group.info", group)
 
 
+# --- the zone's own: clusters, hosts, documents
+
+
+@exercise(
+    "one.cluster.allocate", "one.cluster.info", "one.clusterpool.info", "one.cluster.update", "one.cluster.rename", "one.cluster.delete"
+)
+def clusters(at: Place) -> None:
+    name = at.name("cluster ")
+    oid = at.one.cluster.allocate(name)
+    assert oid >= 100
+    with pytest.raises(pyone.OneInternalException, match=rf"NAME is already taken by CLUSTER {oid}\."):
+        at.one.cluster.allocate(name)
+    at.one.cluster.update(oid, 'A="<1>"', 0)
+    at.one.cluster.rename(oid, f"{name} renamed")
+    made = at.one.cluster.info(oid)
+    assert (made.NAME, made.TEMPLATE["A"], made.HOSTS.ID) == (f"{name} renamed", "<1>", [])
+    at.document("one.cluster.info", oid)
+    at.document("one.clusterpool.info")
+    assert {cluster.ID for cluster in at.one.clusterpool.info().CLUSTER} >= {0, oid}
+    assert at.one.cluster.delete(oid) == oid
+    with pytest.raises(pyone.OneNoExistsException, match=rf"Error getting cluster \[{oid}\]\."):
+        at.one.cluster.info(oid)
+    with pytest.raises(pyone.OneActionException, match=r"System Clusters \(ID < 100\) cannot be deleted"):
+        at.one.cluster.delete(0)
+
+
+@exercise(
+    "one.host.allocate", "one.host.info", "one.hostpool.info", "one.host.update", "one.host.rename", "one.host.status", "one.host.delete"
+)
+def hosts(at: Place) -> None:
+    name = at.name("host")
+    oid = at.one.host.allocate(name, "kvm", "kvm", -1)
+    at.one.host.update(oid, 'RACK="7"', 1)
+    at.one.host.rename(oid, f"{name}.example")
+    at.one.host.status(oid, pyone.HOST_STATUS.OFFLINE)
+    made = at.one.host.info(oid)
+    assert (made.NAME, made.CLUSTER, made.STATE, made.PREV_STATE, made.TEMPLATE["RACK"]) == (f"{name}.example", "default", 8, 0, "7")
+    assert (made.IM_MAD, made.HOST_SHARE.RUNNING_VMS, made.VMS.ID) == ("kvm", 0, [])
+    at.document("one.host.info", oid)
+    at.document("one.hostpool.info")
+    assert oid in [host.ID for host in at.one.hostpool.info().HOST]
+    assert at.one.host.delete(oid) == oid
+    with pytest.raises(pyone.OneNoExistsException):
+        at.one.host.info(oid)
+
+
+@exercise("one.host.monitoring", "one.hostpool.monitoring")
+def samples_of_hosts(at: Place) -> None:
+    oid = at.one.host.allocate(at.name("host"), "kvm", "kvm", -1)
+    assert at.document("one.host.monitoring", oid) == at.document("one.hostpool.monitoring", 0) == at.document("one.hostpool.monitoring")
+
+
+@exercise("one.cluster.addhost", "one.cluster.delhost")
+def hosts_of_clusters(at: Place) -> None:
+    """A user restricted to one cluster of the zone sees its hosts and no other, nor those of a cluster with that id elsewhere."""
+    cluster = at.one.cluster.allocate(at.name("cluster"))
+    host = at.one.host.allocate(at.name("host"), "kvm", "kvm", -1)
+    other = at.one.host.allocate(at.name("host"), "kvm", "kvm", cluster)
+    assert at.one.cluster.addhost(cluster, host) == cluster
+    assert at.one.cluster.info(cluster).HOSTS.ID == [host, other]
+    assert at.one.cluster.delhost(cluster, other) == cluster
+    uid, name = at.user()
+    zone = at.zone.status()["zone_id"]
+    at.one.acl.addrule(*OneAcl().parse_rule(f"#{uid} HOST/%{cluster} USE #{zone}"))
+    theirs = at.zone.client(name, "Secret1")
+    assert [found.ID for found in theirs.hostpool.info().HOST] == [host]
+    with pytest.raises(pyone.OneAuthorizationException, match=rf"Not authorized to perform USE HOST \[{other}\]"):
+        theirs.host.info(other)
+
+
+@exercise(
+    "one.document.allocate", "one.document.info", "one.documentpool.info", "one.document.update", "one.document.rename",
+    "one.document.clone", "one.document.delete",
+)  # fmt: skip
+def stored_documents(at: Place) -> None:
+    _, name = at.user()
+    theirs = at.zone.client(name, "Secret1")
+    oid = theirs.document.allocate('NAME="notes" BODY="{}"', 901)
+    theirs.document.update(oid, 'MORE="ä"', 1)
+    theirs.document.rename(oid, "final")
+    copy = theirs.document.clone(oid, "copy")
+    made = theirs.document.info(copy)
+    assert (made.NAME, made.UNAME, made.TYPE, made.TEMPLATE["MORE"], made.TEMPLATE["BODY"]) == ("copy", name, "901", "ä", "{}")
+    at.document("one.document.info", oid)
+    at.document("one.documentpool.info", -2, -1, -1, 901)
+    assert [found.ID for found in theirs.documentpool.info(-3, -1, -1, 901).DOCUMENT] == [copy, oid]
+    assert [found.ID for found in theirs.documentpool.info(-2, copy, -1, 901).DOCUMENT] == [copy]
+    assert [found.ID for found in theirs.documentpool.info(-2, 1, -2, 901).DOCUMENT] == [oid]
+    assert [theirs.document.delete(which) for which in (copy, oid)] == [copy, oid]
+    with pytest.raises(pyone.OneNoExistsException, match=rf"Error getting document \[{oid}\]\."):
+        theirs.document.info(oid)
+
+
+@exercise("one.document.chown", "one.document.chmod", "one.document.lock", "one.document.unlock")
+def guarded_documents(at: Place) -> None:
+    uid, name = at.user()
+    group = at.group()
+    theirs = at.zone.client(name, "Secret1")
+    oid = at.one.document.allocate('NAME="guarded"', 902)
+    with pytest.raises(pyone.OneAuthorizationException, match=rf"Not authorized to perform USE DOCUMENT \[{oid}\]"):
+        theirs.document.info(oid)
+    assert at.one.document.chown(oid, uid, group) == oid
+    assert at.one.document.chmod(oid, 1, 1, 0, -1, 0, 0, 1, 0, 0) == oid
+    made = theirs.document.info(oid)
+    assert (made.UNAME, made.GID, made.PERMISSIONS.OTHER_U, made.PERMISSIONS.GROUP_U, made.LOCK) == (name, group, 1, 0, None)
+    assert theirs.document.lock(oid, 4, False) == oid
+    assert (theirs.document.info(oid).LOCK.LOCKED, theirs.document.info(oid).LOCK.OWNER) == (1, uid)
+    with pytest.raises(pyone.OneAuthorizationException, match=rf"DOCUMENT is locked\. \[{oid}\]"):
+        at.one.document.delete(oid)
+    with pytest.raises(pyone.OneActionException, match=r"\] [0-9]+$"):
+        theirs.document.lock(oid, 1, True)
+    assert theirs.document.unlock(oid) == oid
+    assert at.one.document.delete(oid) == oid
+
+
 # --- the server itself
 
 
