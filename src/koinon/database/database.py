@@ -15,6 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
+import structlog
+
 from koinon.database import migrations
 from koinon.database.cache import Notes, RowCache
 from koinon.database.dialects.sqlite import SQLite
@@ -27,6 +29,8 @@ from koinon.errors import UnavailableError
 T = TypeVar("T")
 
 _READ_THREADS: Final = 2
+_TIDY_EVERY_S: Final = 1.0
+log = structlog.get_logger(__name__)
 
 
 class Database:
@@ -48,6 +52,7 @@ class Database:
         self._listeners: list[Callable[[CommitNotice], None]] = []
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
+        self._tidying: asyncio.Task[None] | None = None
         self._writer = Writer(dialect, derivations, notes, self._cache, reserve_bytes=reserve_bytes, listener=self._committed)
 
     @classmethod
@@ -79,9 +84,12 @@ class Database:
     def start(self) -> None:
         """Let the writer begin; needs the running loop."""
         self._writer.start()
+        self._tidying = asyncio.get_running_loop().create_task(self._keep_tidy(), name="tidy")
 
     async def close(self) -> None:
         """Finish waiting writes, then let go of the database."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         await self._writer.close()
         self._threads.shutdown()
         self._reader.close()
@@ -139,6 +147,18 @@ class Database:
         except TimeoutError:
             return False
         return True
+
+    async def _keep_tidy(self) -> None:
+        """Do the database's own housekeeping while there are writes, off the loop."""
+        seen = self._state.write_seq
+        while True:
+            await asyncio.sleep(_TIDY_EVERY_S)
+            if self._state.write_seq != seen:
+                seen = self._state.write_seq
+                try:
+                    await asyncio.get_running_loop().run_in_executor(self._threads, self._dialect.tidy)
+                except self._dialect.driver_error as error:
+                    log.warning("housekeeping of the database failed, will retry", error=self._dialect.explain(error))
 
     def on_commit(self, hear: Callable[[CommitNotice], None]) -> Callable[[], None]:
         """Call ``hear`` on the loop after each durable write group.

@@ -68,6 +68,9 @@ class SQLite:
         """The one connection that writes. It never waits for a lock: nobody else holds one but a tool that copies the file."""
         connection = self._connect()
         connection.execute("PRAGMA busy_timeout = 0")  # waiting here would stop the event loop; the writer tries again instead
+        # A COMMIT that has to checkpoint as well takes many times as long; ``tidy`` does that elsewhere. This bound (64 MiB) is for the
+        # case that it can't keep up.
+        connection.execute("PRAGMA wal_autocheckpoint = 16384")
         # A new file becomes readable to its owner only: it holds verifiers.
         with contextlib.suppress(FileNotFoundError):
             os.chmod(self.path, 0o600)
@@ -86,6 +89,14 @@ class SQLite:
         connection.execute("PRAGMA foreign_keys = 1")
         connection.execute("PRAGMA cache_size = -16000")
         return connection
+
+    def tidy(self) -> None:
+        """Move what was committed from the write-ahead log to the database file; blocks neither readers nor the writer."""
+        connection = self._connect()
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            connection.close()
 
     def begin(self, connection: Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
