@@ -24,6 +24,8 @@ ZONE: Final = 0  #: the zone that answers
 ELSEWHERE: Final = 100  #: a zone that is not asked
 DOCUMENT_TYPE: Final = 200
 UNLESS_ADMIN_BITS: Final = "when an ADMIN bit changes"
+#: Calls that need a right on something of the zone that answers.
+OF_THIS_ZONE: Final = ("one.zone.enable", "one.vdc.addcluster", "one.vdc.delcluster", "one.vdc.addhost", "one.vdc.delhost")
 RIGHTS: Final = ("USE", "MANAGE", "ADMIN", "CREATE")
 
 _numbers = itertools.count(1)
@@ -93,7 +95,7 @@ class Scene:
         self.group = desk.site.add_group(f"group{self.number}")
         self.user_gid = self.group if call.name in ("one.group.addadmin", "one.group.deladmin") else 1
         self.user = desk.user(self.name("target"), self.user_gid)
-        self.zone = ZONE if call.name == "one.zone.enable" else ELSEWHERE
+        self.zone = ZONE if call.name in OF_THIS_ZONE else ELSEWHERE
         if call.name == "one.zone.delete":
             self.zone = desk.as_admin("one.zone.allocate", f'NAME="{self.name("gone")}" ENDPOINT="http://x:2633/RPC2"')
         self.vdc = desk.as_admin("one.vdc.allocate", f'NAME="{self.name("vdc")}"') if call.name.startswith("one.vdc.") else 0
@@ -250,10 +252,10 @@ class Scene:
                 oneadmin("one.vdc.addgroup", self.vdc, self.group)
                 return (self.vdc, self.group)
             case "one.vdc.addcluster" | "one.vdc.addhost" | "one.vdc.adddatastore" | "one.vdc.addvnet":
-                return (self.vdc, self.zone, 3)
+                return (self.vdc, self.zone, self._resource())
             case "one.vdc.delcluster" | "one.vdc.delhost" | "one.vdc.deldatastore" | "one.vdc.delvnet":
-                oneadmin(name.replace(".del", ".add"), self.vdc, self.zone, 3)
-                return (self.vdc, self.zone, 3)
+                oneadmin(name.replace(".del", ".add"), self.vdc, self.zone, self._resource())
+                return (self.vdc, self.zone, self._resource())
             case "one.zone.allocate":
                 return (f'NAME="{self.name("zone")}" ENDPOINT="http://x:2633/RPC2"',)
             case "one.zone.rename":
@@ -265,6 +267,10 @@ class Scene:
             case _:
                 assert not self.call.params, f"{name} takes arguments: say here with which ones it succeeds"
                 return ()
+
+    def _resource(self) -> int:
+        """What a VDC gets or loses; nobody keeps datastores and networks yet, so any id will do."""
+        return self.cluster if "cluster" in self.call.name else self.host if "host" in self.call.name else 3
 
     def one_of(self, kind: Kind) -> int:
         """The object of a kind that the call names or lists."""

@@ -11,6 +11,7 @@ import pytest
 from lxml import etree
 
 from koinon.identity import access
+from koinon.infrastructure import targets
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
 from koinon.policy.decide import Target, decide
@@ -43,6 +44,18 @@ def vdc(desk: Desk) -> int:
 
 def fresh() -> str:
     return f"name{next(_numbers)}"
+
+
+@pytest.fixture
+def cluster(desk: Desk) -> int:
+    """A new cluster of the zone that answers."""
+    return int(desk.as_admin("one.cluster.allocate", fresh()))
+
+
+@pytest.fixture
+def host(desk: Desk, cluster: int) -> int:
+    """A new host in that cluster."""
+    return int(desk.as_admin("one.host.allocate", fresh(), "kvm", "kvm", cluster))
 
 
 def shown(desk: Desk, oid: int) -> etree._Element:
@@ -115,9 +128,9 @@ def test_wrong_types_are_a_fault(desk: Desk, method: str, arguments: tuple[Any, 
 # --- refusals: code, text, id of the object
 
 
-def test_each_refusal_names_what_is_wrong(desk: Desk, vdc: int) -> None:
+def test_each_refusal_names_what_is_wrong(desk: Desk, vdc: int, host: int) -> None:
     desk.as_admin("one.vdc.addgroup", vdc, 1)
-    desk.as_admin("one.vdc.addhost", vdc, 0, 3)
+    desk.as_admin("one.vdc.addhost", vdc, 0, host)
     name = shown(desk, vdc).findtext("NAME")
     expected: list[tuple[str, tuple[Any, ...], Failure]] = [
         ("one.vdc.allocate", (f'NAME="{name}"',), Failure(INTERNAL, f"NAME is already taken by Vdc {vdc}.", -1)),
@@ -134,7 +147,11 @@ def test_each_refusal_names_what_is_wrong(desk: Desk, vdc: int) -> None:
         ("one.vdc.addgroup", (vdc, 1), Failure(INTERNAL, f"Group 1 is already assigned to the VDC {vdc}", -1)),
         ("one.vdc.addgroup", (vdc, 99_999), Failure(NO_EXISTS, "Error getting group [99999].", 99_999)),
         ("one.vdc.delgroup", (vdc, 0), Failure(INTERNAL, f"Group 0 is not assigned to the VDC {vdc}", -1)),
-        ("one.vdc.addhost", (vdc, 0, 3), Failure(INTERNAL, "HOST 3 from Zone 0 is already assigned to the VDC", -1)),
+        ("one.vdc.addhost", (vdc, 0, host), Failure(INTERNAL, f"HOST {host} from Zone 0 is already assigned to the VDC", -1)),
+        ("one.vdc.addhost", (vdc, 0, 99_999), Failure(NO_EXISTS, "Error getting host [99999].", 99_999)),
+        ("one.vdc.addcluster", (vdc, 0, 99_999), Failure(NO_EXISTS, "Error getting cluster [99999].", 99_999)),
+        ("one.vdc.addcluster", (vdc, 0, -1), Failure(NO_EXISTS, "Error getting cluster Pool.", -1)),
+        ("one.vdc.delhost", (vdc, 0, 99_999), Failure(INTERNAL, "HOST 99999 from Zone 0 is not assigned to the VDC ", -1)),
         ("one.vdc.addhost", (vdc, 99_999, 3), Failure(NO_EXISTS, "Error getting zone [99999].", 99_999)),
         ("one.vdc.delvnet", (vdc, 0, -10), Failure(INTERNAL, "NET -10 from Zone 0 is not assigned to the VDC ", -1)),
     ]
@@ -157,36 +174,59 @@ def test_a_disabled_zone_shows_vdcs_and_changes_none(desk: Desk, vdc: int) -> No
 # --- what a VDC opens
 
 
-def test_a_vdc_opens_its_resources_to_its_groups_in_their_zone_only(desk: Desk, vdc: int) -> None:
+def test_a_vdc_opens_its_resources_to_its_groups_in_their_zone_only(desk: Desk, vdc: int, cluster: int, host: int) -> None:
     lab, name = desk.site.add_group(fresh()), fresh()
     desk.as_admin("one.vdc.delgroup", 0, lab)
     uid = desk.user(name, lab)
+    other = int(desk.as_admin("one.host.allocate", fresh(), "kvm", "kvm", 0))
 
     def may(right: Right, kind: Kind, oid: int, *clusters: int, zone_id: int = 0) -> bool:
         caller = desk.site.caller(uid, zone_id)
         target = Target(kind=kind, oid=oid, uid=0, gid=0, clusters=clusters)
         return desk.site.read(lambda tx: decide(caller, right, target, access.rules(tx, zone_id)))
 
+    def may_manage(real_host: int) -> bool:
+        caller = desk.site.caller(uid)
+        target = desk.site.read(lambda tx: targets.find(tx, Kind.HOST, real_host))
+        assert target is not None
+        return desk.site.read(lambda tx: decide(caller, Right.MANAGE, target, access.rules(tx, 0)))
+
     def opened(zone_id: int) -> list[bool]:
         return [
-            may(Right.MANAGE, Kind.HOST, 1, 5, zone_id=zone_id),
-            may(Right.USE, Kind.NET, 1, 5, zone_id=zone_id),
-            may(Right.USE, Kind.DATASTORE, 1, 0, 5, zone_id=zone_id),
+            may(Right.MANAGE, Kind.HOST, host, cluster, zone_id=zone_id),
+            may(Right.USE, Kind.NET, 1, cluster, zone_id=zone_id),
+            may(Right.USE, Kind.DATASTORE, 1, 0, cluster, zone_id=zone_id),
         ]
 
     assert opened(0) == opened(ELSEWHERE) == [False] * 3
     desk.as_admin("one.vdc.addgroup", vdc, lab)
-    desk.as_admin("one.vdc.addcluster", vdc, ELSEWHERE, 5)
+    desk.as_admin("one.vdc.addcluster", vdc, ELSEWHERE, cluster)
     assert (opened(0), opened(ELSEWHERE)) == ([False] * 3, [True] * 3)
-    assert not may(Right.MANAGE, Kind.HOST, 2, 6, zone_id=ELSEWHERE)
-    assert not may(Right.USE, Kind.HOST, 1, 5, zone_id=ELSEWHERE)
-    desk.as_admin("one.vdc.addhost", vdc, 0, 1)
-    assert opened(0) == [True, False, False]
-    assert not may(Right.MANAGE, Kind.HOST, 2)
-    desk.as_admin("one.vdc.addhost", vdc, 0, -10)
-    assert may(Right.MANAGE, Kind.HOST, 2)
+    assert not may(Right.MANAGE, Kind.HOST, other, 0, zone_id=ELSEWHERE)
+    assert not may(Right.USE, Kind.HOST, host, cluster, zone_id=ELSEWHERE)
+    desk.as_admin("one.vdc.addcluster", vdc, 0, cluster)
+    assert opened(0) == [True] * 3
+    assert may_manage(host)
+    assert not may_manage(other)
+    desk.as_admin("one.vdc.addhost", vdc, 0, other)
+    assert may_manage(other)
     desk.as_admin("one.vdc.delgroup", vdc, lab)
     assert opened(0) == opened(ELSEWHERE) == [False] * 3
+
+
+def test_a_deleted_host_or_cluster_leaves_vdcs_and_rules_of_its_zone_only(desk: Desk, vdc: int, cluster: int, host: int) -> None:
+    desk.as_admin("one.vdc.addgroup", vdc, 1)
+    before = desk.site.rules()
+    for zone_id in (0, ELSEWHERE):
+        desk.as_admin("one.vdc.addhost", vdc, zone_id, host)
+        desk.as_admin("one.vdc.addcluster", vdc, zone_id, cluster)
+    desk.as_admin("one.host.delete", host)
+    desk.as_admin("one.cluster.delete", cluster)
+    assert [node.findtext("ZONE_ID") for tag in ("HOSTS/HOST", "CLUSTERS/CLUSTER") for node in shown(desk, vdc).findall(tag)] == [
+        str(ELSEWHERE)
+    ] * 2
+    assert len(desk.site.rules()) == len(before) + 4
+    assert all(rule.endswith(f" #{ELSEWHERE}") for rule in desk.site.rules()[len(before) :])
 
 
 def test_a_plain_user_sees_no_vdc(desk: Desk, vdc: int) -> None:

@@ -19,6 +19,10 @@ from tests.identity.site import ADMIN, Site
 from tests.identity.test_explanation import add, add_zone
 
 
+def _none(_tx: ReadTx, _kind: Kind, _oid: int) -> None:
+    """Stands for a zone that keeps no resources."""
+
+
 def hosts(_tx: ReadTx, kind: Kind) -> Sequence[Target] | None:
     """A zone that keeps three hosts, two of them in cluster 7."""
     if kind is not Kind.HOST:
@@ -119,14 +123,14 @@ def test_a_change_of_a_vdc_is_foreseen_as_it_then_happens(site: Site) -> None:
     other = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=two"))
     add(site, f"@{south} HOST/#3 MANAGE #0")
     site.write(lambda tx: vdcs.give_to_group(tx, ADMIN, other, north))
-    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, other, 0, 7, kind=Kind.CLUSTER))
+    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, other, 0, 7, kind=Kind.CLUSTER, local_target=_none))
     steps: list[tuple[dict[str, Any], Callable[[SharedTx], int]]] = [
-        ({"add": [("HOST", 0, 3)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 3, kind=Kind.HOST)),
-        ({"add": [("CLUSTER", 0, 7)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER)),
+        ({"add": [("HOST", 0, 3)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 3, kind=Kind.HOST, local_target=_none)),
+        ({"add": [("CLUSTER", 0, 7)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER, local_target=_none)),
         ({"add_groups": [north]}, lambda tx: vdcs.give_to_group(tx, ADMIN, vdc, north)),
         ({"add_groups": [south]}, lambda tx: vdcs.give_to_group(tx, ADMIN, vdc, south)),
-        ({"add": [("CLUSTER", 0, -10)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, -10, kind=Kind.CLUSTER)),
-        ({"remove": [("CLUSTER", 0, -10)]}, lambda tx: vdcs.remove_resource(tx, ADMIN, vdc, 0, -10, kind=Kind.CLUSTER)),
+        ({"add": [("CLUSTER", 0, -10)]}, lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, -10, kind=Kind.CLUSTER, local_target=_none)),
+        ({"remove": [("CLUSTER", 0, -10)]}, lambda tx: vdcs.remove_resource(tx, ADMIN, vdc, 0, -10, kind=Kind.CLUSTER, local_target=_none)),
         ({"del_groups": [south]}, lambda tx: vdcs.take_from_group(tx, ADMIN, vdc, south)),
         ({"del_groups": [north]}, lambda tx: vdcs.take_from_group(tx, ADMIN, vdc, north)),
     ]
@@ -148,7 +152,7 @@ def test_a_vdc_that_opens_hosts_to_a_group_is_told_as_that(site: Site) -> None:
     site.write(lambda tx: vdcs.remove_group(tx, 0, group))
     site.add_user("ada", group)
     vdc = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=one"))
-    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER))
+    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER, local_target=_none))
     lines = diff(site, vdc={"id": vdc, "add_groups": [group]})["lines"]
     assert [(line["kind"], line["right"], line["places"], line["for"]["id"]) for line in lines] == [
         ("HOST", "MANAGE", ["HOST/%7"], group),

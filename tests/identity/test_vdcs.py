@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from koinon.database.transactions import ReadTx
 from koinon.errors import ActionError, AuthorizationError, BadArgumentError, CloudError, InternalError, NotFoundError, TakenError
 from koinon.identity import acl, groups, vdcs, zones
 from koinon.objects.acl import Rule
@@ -38,6 +39,10 @@ def new_vdc(site: Site, name: str = "lab", text: str = "") -> int:
     return site.write(lambda tx: vdcs.create(tx, ADMIN, f'NAME="{name}"\n{text}'))
 
 
+def nothing_kept(_tx: ReadTx, _kind: Kind, _oid: int) -> None:
+    """Stands for a zone that keeps no resources: none is looked for."""
+
+
 def give(site: Site, oid: int, gid: int) -> None:
     site.write(lambda tx: vdcs.give_to_group(tx, ADMIN, oid, gid))
 
@@ -47,11 +52,11 @@ def take(site: Site, oid: int, gid: int) -> None:
 
 
 def add(site: Site, oid: int, kind: Kind, zone_id: int, resource_id: int) -> None:
-    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, oid, zone_id, resource_id, kind=kind))
+    site.write(lambda tx: vdcs.add_resource(tx, ADMIN, oid, zone_id, resource_id, kind=kind, local_target=nothing_kept))
 
 
 def remove(site: Site, oid: int, kind: Kind, zone_id: int, resource_id: int) -> None:
-    site.write(lambda tx: vdcs.remove_resource(tx, ADMIN, oid, zone_id, resource_id, kind=kind))
+    site.write(lambda tx: vdcs.remove_resource(tx, ADMIN, oid, zone_id, resource_id, kind=kind, local_target=nothing_kept))
 
 
 def by_hand(site: Site, text: str) -> int:
@@ -319,6 +324,23 @@ def test_a_group_that_leaves_every_vdc_keeps_what_was_made_by_hand(site: Site) -
     assert [(vdc.groups, vdc.found) for vdc in left] == [([1], []), ([1], [])]
 
 
+def test_a_resource_that_is_gone_leaves_every_vdc_and_its_rules_but_those_made_by_hand(two_zones: Site) -> None:
+    site, gid = two_zones, own_group(two_zones)
+    by_hand(site, f"@{gid} HOST/#3 MANAGE #0")
+    pair = new_vdc(site, "one"), new_vdc(site, "two")
+    for oid in pair:
+        give(site, oid, gid)
+        give(site, oid, 1)
+        for zone_id, number in ((0, 3), (0, 4), (ELSEWHERE, 3)):
+            add(site, oid, Kind.HOST, zone_id, number)
+        add(site, oid, Kind.NET, 0, 3)
+    before = site.rules()
+    site.write(lambda tx: vdcs.drop_resource(tx, Kind.HOST, 0, 3))
+    assert site.rules() == [rule for rule in before if rule != "@1 HOST/#3 MANAGE #0"]
+    left = site.read(lambda tx: [vdcs.get(tx, oid) for oid in pair])
+    assert [(vdc.hosts, vdc.vnets, vdc.found) for vdc in left] == [([(0, 4), (ELSEWHERE, 3)], [(0, 3)], [])] * 2
+
+
 # --- refusals
 
 
@@ -394,10 +416,13 @@ def test_every_operation_asks_for_its_rights(two_zones: Site) -> None:
             f"ADMIN VDC [{oid}]; Not authorized to perform ADMIN GROUP",
         ),
         (
-            lambda: two_zones.write(lambda tx: vdcs.add_resource(tx, caller, oid, ELSEWHERE, 1, kind=host)),
+            lambda: two_zones.write(lambda tx: vdcs.add_resource(tx, caller, oid, ELSEWHERE, 1, kind=host, local_target=nothing_kept)),
             f"ADMIN VDC [{oid}]; Not authorized to perform ADMIN ZONE [{ELSEWHERE}]",
         ),
-        (lambda: two_zones.write(lambda tx: vdcs.remove_resource(tx, caller, oid, 999, 1, kind=host)), f"ADMIN VDC [{oid}]"),
+        (
+            lambda: two_zones.write(lambda tx: vdcs.remove_resource(tx, caller, oid, 999, 1, kind=host, local_target=nothing_kept)),
+            f"ADMIN VDC [{oid}]",
+        ),
     ):
         with pytest.raises(AuthorizationError) as refused:
             attempt()

@@ -6,6 +6,7 @@ from functools import partial
 
 from koinon.api.bindings import Bindings
 from koinon.identity import vdcs
+from koinon.infrastructure import targets
 from koinon.objects.kinds import Kind
 
 
@@ -19,6 +20,6 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.vdc.addgroup", vdcs.give_to_group)
     bindings.bind("one.vdc.delgroup", vdcs.take_from_group)
     for word, kind in (("cluster", Kind.CLUSTER), ("host", Kind.HOST), ("datastore", Kind.DATASTORE), ("vnet", Kind.NET)):
-        bindings.bind(f"one.vdc.add{word}", partial(vdcs.add_resource, kind=kind))
-        bindings.bind(f"one.vdc.del{word}", partial(vdcs.remove_resource, kind=kind))
+        bindings.bind(f"one.vdc.add{word}", partial(vdcs.add_resource, kind=kind, local_target=targets.find))
+        bindings.bind(f"one.vdc.del{word}", partial(vdcs.remove_resource, kind=kind, local_target=targets.find))
     bindings.bind("one.vdcpool.info", vdcs.pool_document)

@@ -167,9 +167,9 @@ def _change(verb: str, noun: str) -> Callable[..., None]:
     return run
 
 
-def _resource_rows(noun: str, words: str) -> tuple[Command, Command]:
+def _resource_rows(noun: str, words: str, listed_by: str = "") -> tuple[Command, Command]:
     """The two verbs of one kind of resource."""
-    calls = "one.vdcpool.info one.zonepool.info one.system.config"
+    calls = f"one.vdcpool.info one.zonepool.info one.system.config {listed_by}"
     arguments = (VDCS, ZONE, click.Argument(["resource"], metavar=f"{noun.upper()}|ALL"))
     return (
         command(
@@ -206,8 +206,8 @@ VDC_COMMANDS = (
             "Open the resources of VDCs to a group.", addgroup),
     command("delgroup", "one.vdc.delgroup one.vdcpool.info one.grouppool.info", (VDCS, GROUP), (),
             "Take the resources of VDCs from a group.", delgroup),
-    *_resource_rows("cluster", "cluster"),
-    *_resource_rows("host", "host"),
+    *_resource_rows("cluster", "cluster", "one.clusterpool.info"),
+    *_resource_rows("host", "host", "one.hostpool.info"),
     *_resource_rows("datastore", "datastore"),
     *_resource_rows("vnet", "virtual network"),
     command("list",     "one.vdcpool.info",                                 (),                LIST_FORMS,

@@ -27,6 +27,8 @@ TABLE: Final = "vdc_pool"
 _POOL_HEAD: Final = xml.escape("<VDC_POOL>").encode()
 _POOL_TAIL: Final = xml.escape("</VDC_POOL>").encode()
 _FIELDS: Final = {Kind.CLUSTER: "clusters", Kind.HOST: "hosts", Kind.DATASTORE: "datastores", Kind.NET: "vnets"}
+#: Kinds of resources that a VDC can have.
+KINDS: Final = frozenset(_FIELDS)
 _OF_CLUSTER: Final = ((Kind.HOST, Right.MANAGE), (Kind.NET, Right.USE), (Kind.DATASTORE, Right.USE))
 
 #: A resource of a zone: (zone id, resource id or ALL_RESOURCES).
@@ -93,7 +95,7 @@ class Vdc(msgspec.Struct):
         return self._xml("")
 
     def members(self, kind: Kind) -> list[Member]:
-        """The resources of one kind: CLUSTER, HOST, DATASTORE or NET."""
+        """The resources of one of the kinds in KINDS."""
         members: list[Member] = getattr(self, _FIELDS[kind])
         return members
 

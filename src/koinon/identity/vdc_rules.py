@@ -10,12 +10,15 @@ Source:   OpenNebula src/vdc/Vdc.cc, ResourceSet: which rules, in which order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from koinon.database.transactions import ReadTx, SharedTx
 from koinon.identity import acl
-from koinon.identity.vdc_record import TABLE, Grant, Vdc
+from koinon.identity.vdc_record import KINDS, TABLE, Grant, Vdc
 from koinon.objects.acl import Rule
+from koinon.objects.kinds import Kind
 from koinon.statements.schema import PoolRow
 
 
@@ -66,20 +69,48 @@ def store(tx: SharedTx, oid: int, before: Vdc | None, after: Vdc | None) -> None
 
 
 def drop_group(tx: SharedTx, gid: int) -> None:
-    """Take a group out of every VDC, in one pass: one VDC after the other would weigh each against all others."""
-    element = f"<ID>{gid}</ID>"
-    given: dict[Rule, None] = {}
+    """Take a group out of every VDC."""
+
+    def without(vdc: Vdc) -> Vdc | None:
+        return msgspec.structs.replace(vdc, groups=[other for other in vdc.groups if other != gid]) if gid in vdc.groups else None
+
+    _forget(tx, f"<ID>{gid}</ID>", without)
+
+
+def drop_resource(tx: SharedTx, kind: Kind, zone_id: int, oid: int) -> None:
+    """Take an object of a zone that is gone out of every VDC; those that no VDC can have are in none."""
+    if kind not in KINDS:
+        return
+    gone = (zone_id, oid)
+
+    def without(vdc: Vdc) -> Vdc | None:
+        members = vdc.members(kind)
+        return vdc.with_members(kind, [member for member in members if member != gone]) if gone in members else None
+
+    _forget(tx, f"<ZONE_ID>{zone_id}</ZONE_ID>", without)
+
+
+def _forget(tx: SharedTx, sign: str, without: Callable[[Vdc], Vdc | None]) -> None:
+    """Change all VDCs in one pass; one after the other would weigh each against all others. What one loses, none may keep.
+
+    Args:
+        tx: the write.
+        sign: stands in the body of each VDC that may change.
+        without: the VDC as it shall be, None if it stays as it is.
+    """
+    lost: dict[Rule, None] = {}
     found: set[Rule] = set()
     for row in tx.rows(TABLE):
-        vdc = Vdc.from_row(row) if element in row.body else None
-        if vdc is None or gid not in vdc.groups:
+        before = Vdc.from_row(row) if sign in row.body else None
+        after = None if before is None else without(before)
+        if after is None:
             continue
-        given |= dict.fromkeys(vdc.rules_for(gid))
-        found |= {rule for rule in vdc.found if rule in given}
-        vdc.groups.remove(gid)
-        vdc.found = [rule for rule in vdc.found if rule not in given]
-        tx.update(TABLE, vdc.as_row())
-    for rule in given:
+        gone = {grant.to(gid): None for gid, grant in _lacking(after, before)}
+        lost |= gone
+        found |= {rule for rule in after.found if rule in gone}
+        after.found = [rule for rule in after.found if rule not in gone]
+        tx.update(TABLE, after.as_row())
+    for rule in lost:
         if rule not in found:
             acl.drop(tx, rule)
 

@@ -8,6 +8,8 @@ Source:   OpenNebula src/rm/api/VdcAPI.cc, src/vdc/VdcPool.cc (effects and texts
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -16,21 +18,25 @@ from koinon.database.transactions import ReadTx, SharedTx
 from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
 from koinon.identity import access, template_updates, vdc_rules
 from koinon.identity.vdc_record import ALL_RESOURCES, TABLE, Member, Vdc, document, get, pool_document, show
-from koinon.identity.vdc_rules import drop_group
+from koinon.identity.vdc_rules import drop_group, drop_resource
 from koinon.objects.acl import INDIVIDUAL, Right, resource
 from koinon.objects.kinds import Kind
 from koinon.objects.names import require_name
 from koinon.objects.template import Template
 from koinon.policy.caller import Caller
+from koinon.policy.decide import Target
 
 __all__ = [
     "ALL_RESOURCES", "DEFAULT_VDC", "FIRST_ID", "Member", "Vdc", "add_group", "add_resource", "create", "default", "delete", "document",
-    "drop_group", "find", "get", "give_to_group", "pool_document", "remove_group", "remove_resource", "rename", "show", "take_from_group",
-    "update",
+    "drop_group", "drop_resource", "find", "get", "give_to_group", "pool_document", "remove_group", "remove_resource", "rename", "show",
+    "take_from_group", "update",
 ]  # fmt: skip
 
 DEFAULT_VDC: Final = 0
 FIRST_ID: Final = 100
+
+#: Finds a resource of this zone; None if the zone keeps none of the kind. Raises NotFoundError if it does, and not this one.
+LocalTarget = Callable[[ReadTx, Kind, int], Target | None]
 
 _DESCRIPTION: Final = (
     "Every new group joins this VDC, so its resources are open to all groups. Take a group out before you give it a VDC of its own."
@@ -154,10 +160,10 @@ def take_from_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
     return oid
 
 
-def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind) -> int:
-    """Open a resource of a zone to the groups of a VDC. Needs VDC:ADMIN and ZONE:ADMIN.
+def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind, local_target: LocalTarget) -> int:
+    """Open a resource of a zone to the groups of a VDC. Needs VDC:ADMIN, ZONE:ADMIN, and ADMIN on a single resource of this zone.
 
-    The zone must be one of the federation. Whether it has such a resource is not asked: each zone knows its own only, and a rule
+    The zone must be one of the federation. Whether another zone has such a resource is not asked, each zone knows its own only; a rule
     for what is not there opens nothing.
 
     Args:
@@ -167,16 +173,21 @@ def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_
         zone_id: where the resource is.
         resource_id: which one; ALL_RESOURCES takes the place of the zone's single ones.
         kind: CLUSTER, HOST, DATASTORE or NET.
+        local_target: finds what this zone keeps for itself.
 
     Raises:
-        NotFoundError: no such VDC or zone, or an id that no resource can have.
+        NotFoundError: no such VDC, zone or resource of this zone, or an id that no resource can have.
         AuthorizationError: a right is missing.
         InternalError: the VDC has the resource already.
     """
-    target, zone = access.target_of(tx, Kind.VDC, oid), access.target_of(tx, Kind.ZONE, zone_id)
-    if resource_id < 0 and resource_id != ALL_RESOURCES:
-        raise NotFoundError(kind.label, resource_id)
-    access.require_all(tx, caller, [(Right.ADMIN, target), (Right.ADMIN, zone)])
+    needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid)), (Right.ADMIN, access.target_of(tx, Kind.ZONE, zone_id))]
+    if resource_id != ALL_RESOURCES:
+        if resource_id < 0:
+            raise NotFoundError(kind.label, resource_id)
+        found = local_target(tx, kind, resource_id) if zone_id == tx.state.zone_id else None
+        if found is not None:
+            needs.append((Right.ADMIN, found))
+    access.require_all(tx, caller, needs)
     before = get(tx, oid)
     members, member = before.members(kind), (zone_id, resource_id)
     if member in members:
@@ -186,16 +197,24 @@ def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_
     return oid
 
 
-def remove_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind) -> int:
-    """Take a resource of a zone from a VDC; the zone and the resource may be gone. Needs VDC:ADMIN and, if the zone is there, ZONE:ADMIN.
+def remove_resource(
+    tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind, local_target: LocalTarget
+) -> int:
+    """Take a resource of a zone from a VDC. Needs the same rights as ``add_resource`` on what of it still exists.
 
     Raises:
-        NotFoundError, AuthorizationError.
+        NotFoundError: no such VDC.
+        AuthorizationError: a right is missing.
         InternalError: the VDC does not have the resource.
     """
     needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid))]
     if tx.row(Kind.ZONE.table, zone_id) is not None:
         needs.append((Right.ADMIN, access.target_of(tx, Kind.ZONE, zone_id)))
+    if resource_id != ALL_RESOURCES and zone_id == tx.state.zone_id:
+        with suppress(NotFoundError):
+            found = local_target(tx, kind, resource_id)
+            if found is not None:
+                needs.append((Right.ADMIN, found))
     access.require_all(tx, caller, needs)
     before = get(tx, oid)
     members, member = before.members(kind), (zone_id, resource_id)
