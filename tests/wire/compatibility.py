@@ -1,0 +1,131 @@
+"""The page of what OpenNebula's calls do here: every call that it registers, as done, planned, or differing on purpose.
+
+Path:     every_method.json, wire/calls, DIFFERS -> page() -> docs/reference/compatibility.md, by ``python -m tests.wire.compatibility``
+Holds:    a call has exactly one state; a reason names a call that OpenNebula has; what has a row and no reason is done.
+Not here: what a call takes (calls_page.py), whether it does what its row says (tests/api/test_conformance.py).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from koinon.wire.calls import CALLS
+
+EVERY_METHOD: Final = Path(__file__).parent / "every_method.json"
+TOTAL: Final = 307  #: calls that OpenNebula registers
+
+
+class Method(msgspec.Struct, frozen=True):
+    """A call of OpenNebula.
+
+    Attributes:
+        name: on the wire.
+        federated: a slave hands it to the master as it is.
+        federated_indirect: a slave does it and has the master store the result.
+    """
+
+    name: str
+    federated: bool
+    federated_indirect: bool
+
+    @property
+    def noun(self) -> str:
+        """What it is about: ``user`` for ``one.user.info`` and for ``one.userpool.info``."""
+        return self.name.split(".")[1].removesuffix("pool")
+
+    @property
+    def runs(self) -> str:
+        """Which zone does it in OpenNebula."""
+        return "master" if self.federated else "home" if self.federated_indirect else "local"
+
+
+_VERIFIER: Final = "`PASSWORD` is `***` wherever it would show a verifier, and `LOGIN_TOKEN/TOKEN` holds the first digits of a hash."
+_ZONE_KEYS: Final = "The template also shows what zones know each other by: `FEDERATION_ENDPOINT`, `PUBLIC_KEY`, `TRUST`, `INSTANCE`."
+_ONE_VDC_MORE: Final = "A rule that another VDC of the group needs as well stays; OpenNebula removes it."
+_OWN_ZONE_RULES: Final = (
+    "Rules and VDC entries about it go if they count in this zone; OpenNebula removes those of every zone, or on a slave none."
+)
+_NO_SAMPLES: Final = "Nothing probes hosts, so there are no samples to show."
+_BETWEEN_SERVERS: Final = (
+    "Servers of a zone share one database instead of electing a leader among copies, so there is nothing to tell each other."
+)
+
+#: Why a call does other than OpenNebula's. Calls without a row are refused as unknown methods (fault -506).
+DIFFERS: Final[dict[str, str]] = {
+    "one.cluster.delete": _OWN_ZONE_RULES,
+    "one.document.clone": "Needs USE of what is copied, as OpenNebula's pages say; its server lets people copy what they may not see.",
+    "one.document.delete": _OWN_ZONE_RULES,
+    "one.host.delete": _OWN_ZONE_RULES,
+    "one.host.monitoring": _NO_SAMPLES,
+    "one.hostpool.monitoring": _NO_SAMPLES,
+    "one.system.config": "Shows the entries that clients look for and none with a secret, so nothing need be masked.",
+    "one.system.sql": "Not offered: SQL of a caller's own would pass by every check and could not be told apart in the log.",
+    "one.user.info": _VERIFIER,
+    "one.userpool.info": _VERIFIER,
+    "one.vdc.delete": _ONE_VDC_MORE,
+    "one.vdc.delgroup": _ONE_VDC_MORE,
+    "one.vdc.delcluster": _ONE_VDC_MORE,
+    "one.vdc.deldatastore": _ONE_VDC_MORE,
+    "one.vdc.delhost": _ONE_VDC_MORE,
+    "one.vdc.delvnet": _ONE_VDC_MORE,
+    "one.zone.fedreplicate": "Not offered: zones copy over a listener of their own, by signed requests, and take no SQL from clients.",
+    "one.zone.info": _ZONE_KEYS,
+    "one.zone.raftstatus": "Tells of a server alone in its zone; `FEDLOG_INDEX` is the position in the federation's log.",
+    "one.zone.replicate": f"Not offered. {_BETWEEN_SERVERS}",
+    "one.zone.update": "Keeps what zones know each other by, whatever the new template says of it: only joining and leaving change that.",
+    "one.zone.updatedb": "Not offered: nothing overwrites a stored body; a change goes to the master as the call that makes it.",
+    "one.zone.voterequest": f"Not offered. {_BETWEEN_SERVERS}",
+    "one.zonepool.info": _ZONE_KEYS,
+}
+
+
+_HEAD: Final = """\
+# What OpenNebula's calls do here
+
+OpenNebula registers {total} XML-RPC calls. Of these {done} are **done** (same arguments, results, rights and errors), {differs}
+**differ** on purpose, {planned} are **planned**. A call that is not offered is refused as any unknown one: fault -506. What each
+offered call takes is on the [page of calls](calls.md).
+
+*Runs*: `local` in the zone that is asked, `master` on the master wherever it is asked, `home` in the zone that the object belongs
+to, which has the master store the result. It is what OpenNebula does; every call that is offered here runs there too.
+
+<!-- Made by `python -m tests.wire.compatibility` from tests/wire; a test compares them. -->"""
+
+
+def methods() -> list[Method]:
+    """Every call of OpenNebula, by name."""
+    found = msgspec.convert(json.loads(EVERY_METHOD.read_text())["methods"], list[Method])
+    return sorted(found, key=lambda method: (method.noun, method.name))
+
+
+def state_of(method: Method) -> str:
+    """``done``, ``differs`` or ``planned``."""
+    if method.name in DIFFERS:
+        return "differs"
+    return "done" if method.name in CALLS else "planned"
+
+
+def page() -> str:
+    """The page, with a newline at its end."""
+    every = methods()
+    count = {state: sum(state_of(method) == state for method in every) for state in ("done", "differs", "planned")}
+    lines = [_HEAD.format(total=len(every), **count)]
+    for noun, group in groupby(every, key=lambda method: method.noun):
+        lines += ["", f"## {noun}", "", "| Call | Runs | State | Why it differs, or what it does |", "|---|---|---|---|"]
+        lines += [f"| `{method.name}` | {method.runs} | {state_of(method)} | {_words(method)} |" for method in group]
+    return "\n".join(lines) + "\n"
+
+
+def _words(method: Method) -> str:
+    call = CALLS.get(method.name)
+    return DIFFERS.get(method.name) or (call.summary if call else "")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
