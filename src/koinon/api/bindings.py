@@ -15,10 +15,18 @@ import msgspec
 
 from koinon.database.database import Database
 from koinon.identity.passwords import Hasher
+from koinon.objects.kinds import Kind
 from koinon.settings import Settings
 from koinon.wire.calls import CALLS
 
 Prepare = Callable[..., Awaitable[tuple[Any, ...]]]
+
+#: Whether a zone (its id) has an object of some kind and id; None if it can't be asked or does not know.
+ExistsIn = Callable[[int, Kind, int], Awaitable[bool | None]]
+
+
+async def _nobody_knows(_zone_id: int, _kind: Kind, _oid: int) -> None:
+    """In a zone that can ask no other."""
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -27,6 +35,7 @@ class Services(msgspec.Struct, frozen=True):
     settings: Settings
     database: Database
     hasher: Hasher
+    exists_in: ExistsIn = _nobody_knows
 
 
 class Bound(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from koinon.daemon.admin import Invite, Join, Leave, Nothing, Operation, Refusal, Revoke
-from koinon.daemon.federation_routes import LogRoutes, log_and_trust
+from koinon.daemon.federation_routes import LogRoutes, ObjectRoutes, all_paths
 from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
 from koinon.database.transactions import ApplyTx, ReadTx
@@ -26,6 +26,7 @@ from koinon.federation import snapshot_loading, status, trust
 from koinon.federation.applier import Applier, master_of
 from koinon.federation.applier import Status as Following
 from koinon.federation.clashes import Rows
+from koinon.federation.existence import Existence, Find
 from koinon.federation.forwarding import Forwarding, Take
 from koinon.federation.joining import ClashError, Joining
 from koinon.federation.keys import KeyFileError, KeyStore, reload_certificate, server_context
@@ -33,6 +34,7 @@ from koinon.federation.link import Link, LinkError
 from koinon.federation.links import Links
 from koinon.federation.listener import Gate, TrustRoutes, application
 from koinon.federation.membership import Membership
+from koinon.federation.outbox import Sender
 from koinon.federation.positions import Positions
 from koinon.federation.retention import Retention
 from koinon.federation.rollback import RollbackGuard
@@ -54,12 +56,14 @@ class Federated:
     Args:
         settings: complete.
         database: open and started.
+        find: looks among the zone's own objects for one that another zone asks about.
 
     Attributes:
         forwarding: sends shared writes to the master.
+        existence: asks other zones about their objects.
     """
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, find: Find) -> None:
         self._settings = settings
         self._database = database
         self._store = KeyStore(settings.state)
@@ -84,6 +88,8 @@ class Federated:
             batch_statements=settings.federation.apply_batch_statements,
         )
         self.forwarding = Forwarding(database, self._links, self._applier.silence_s, settings.federation)
+        self.existence = Existence(database, self._links, find)
+        self._outbox = Sender(database, self._links, self.halted)
         self._membership = Membership(
             database,
             self._store,
@@ -147,6 +153,7 @@ class Federated:
     async def _begin(self) -> None:
         role = self._database.state().role
         self._run("purge", self._retention.run())
+        self._run("outbox", self._outbox.run())  # in each role: what waited for a master may be left to us to do
         if role == "standalone":
             return
         gate = self._gate = Gate(self._database)
@@ -157,7 +164,8 @@ class Federated:
         trust_routes = TrustRoutes(self._database, self._store, self._membership, gate)
         log_routes = LogRoutes(gate, self._feed, self._positions, self._guard, self._snapshots, self._take)
         federation = self._settings.federation
-        app = application(log_and_trust(log_routes, trust_routes))
+        object_routes = ObjectRoutes(gate, self._database, self._guard, self.existence)
+        app = application(all_paths(trust_routes, log_routes, object_routes))
         self._listener = HttpListener("listener for zones", federation.listen, federation.port, app, self._tls)
         await self._listener.start()
         self._run("renewal", self._renew_daily())

@@ -10,8 +10,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from koinon.federation import forwarding
+from koinon.database.database import Database
+from koinon.federation import existence, forwarding, operations
 from koinon.federation.assertion import Assertion
+from koinon.federation.existence import Existence
 from koinon.federation.forwarding import Take
 from koinon.federation.listener import PREFIX, Gate, TrustRoutes, error_response
 from koinon.federation.positions import Positions
@@ -93,9 +95,43 @@ class LogRoutes:
         return Response(await forwarding.receive(body, assertion.zone_id, self._take), media_type="application/vnd.msgpack")
 
 
-def log_and_trust(log: LogRoutes, trust: TrustRoutes) -> list[BaseRoute]:
+class ObjectRoutes:
+    """What zones tell and ask each other about the objects that each has for itself.
+
+    Args:
+        gate: lets only enrolled zones through.
+        database: this zone's.
+        guard: says when shared writes are stopped.
+        objects: answers questions about this zone's objects.
+    """
+
+    def __init__(self, gate: Gate, database: Database, guard: RollbackGuard, objects: Existence) -> None:
+        self._gate = gate
+        self._database = database
+        self._guard = guard
+        self._objects = objects
+
+    def routes(self) -> list[BaseRoute]:
+        """All of them, behind the gate."""
+        asserted = self._gate.asserted
+        return [
+            Route(operations.PATH, asserted(self.operation, max_body=operations.MAX_BODY), methods=["POST"]),
+            Route(existence.PATH, asserted(self.exists), methods=["GET"]),
+        ]
+
+    async def operation(self, _request: Request, body: bytes, assertion: Assertion) -> ASGIApp:
+        """A zone has shared data changed that concerns that zone alone."""
+        halted, zone_id, request_id = lambda: self._guard.halted, assertion.zone_id, assertion.request_id
+        return _response(await operations.receive(self._database, halted, body, zone_id, request_id))
+
+    async def exists(self, request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
+        """The master asks whether this zone has an object."""
+        return _response(self._objects.answer(request.query_params, assertion.zone_id))
+
+
+def all_paths(trust: TrustRoutes, log: LogRoutes, objects: ObjectRoutes) -> list[BaseRoute]:
     """Every path of the listener."""
-    return [*trust.routes(), *log.routes()]
+    return [*trust.routes(), *log.routes(), *objects.routes()]
 
 
 def _response(reply: Reply) -> Response:

@@ -24,6 +24,7 @@ from koinon.database.database import Database
 from koinon.identity import membership
 from koinon.identity.login import Login
 from koinon.identity.passwords import Hasher
+from koinon.infrastructure import targets
 from koinon.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -68,8 +69,9 @@ class Zone:
         if created:
             log.info("new zone", password_file=str(settings.state / "one_auth"))
         login = Login(database, hasher, remember_s=int(settings.login.remember_s), server_key=secret_files.server_key(settings.state))
-        federated = Federated(settings, database)
-        dispatcher = Dispatcher(database, login, bind_all(Services(settings, database, hasher)), federated.forwarding, federated.halted)
+        federated = Federated(settings, database, targets.known)
+        bindings = bind_all(Services(settings, database, hasher, federated.existence.ask))
+        dispatcher = Dispatcher(database, login, bindings, federated.forwarding, federated.halted)
         self._stopping.append(federated.stop)
         await federated.start(dispatcher.answer_forwarded)
         app = XmlRpcApp(dispatcher, settings.server.max_request_mib << 20)
@@ -102,7 +104,7 @@ def bind_all(services: Services) -> Bindings:
     groups.bind(bindings)
     quotas.bind(bindings)
     acl.bind(bindings)
-    vdcs.bind(bindings)
+    vdcs.bind(bindings, services)
     zones.bind(bindings)
     system.bind(bindings, services)
     clusters.bind(bindings)

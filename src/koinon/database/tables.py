@@ -192,3 +192,14 @@ group_vlans = _bodies("group_vlans", "group_oid")
 system_attributes = Table(
     "system_attributes", metadata, Column("name", String(128), primary_key=True), Column("body", Text, nullable=False)
 )
+
+# Zone operations that the master has not taken yet, in the order in which they are sent.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("request_id", String(32), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("made_at", BigInteger, nullable=False),  # ms since 1970
+)

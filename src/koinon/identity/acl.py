@@ -110,14 +110,14 @@ def drop_of_zone(tx: SharedTx, zone_id: int) -> None:
     _drop_where(tx, lambda row: row.zone == gone or row.resource == about)
 
 
-def drop_of_object(tx: SharedTx, kind: Kind, oid: int) -> None:
-    """Remove the rules that a deleted object of this zone leaves: those about it alone that count in this zone alone.
+def drop_of_object(tx: SharedTx, zone_id: int, kind: Kind, oid: int) -> None:
+    """Remove the rules that a deleted object of a zone leaves: those about it alone that count in that zone alone.
 
     A cluster's are also those about the objects in it.
     """
-    here, about = zone(tx.state.zone_id), resource([kind], INDIVIDUAL, oid)
+    there, about = zone(zone_id), resource([kind], INDIVIDUAL, oid)
     inside = OF_CLUSTER | oid if kind is Kind.CLUSTER else None
-    _drop_where(tx, lambda row: row.zone == here and (row.resource == about or (row.resource & ~KIND_MASK) == inside))
+    _drop_where(tx, lambda row: row.zone == there and (row.resource == about or (row.resource & ~KIND_MASK) == inside))
 
 
 def show_all(tx: ReadTx, caller: Caller) -> bytes:

@@ -28,8 +28,8 @@ from koinon.policy.decide import Target
 
 __all__ = [
     "ALL_RESOURCES", "DEFAULT_VDC", "FIRST_ID", "Member", "Vdc", "add_group", "add_resource", "create", "default", "delete", "document",
-    "drop_group", "drop_resource", "find", "get", "give_to_group", "pool_document", "remove_group", "remove_resource", "rename", "show",
-    "take_from_group", "update",
+    "drop_group", "drop_resource", "find", "get", "give_to_group", "pool_document", "remove_group", "remove_resource", "rename",
+    "require_addition", "show", "take_from_group", "update",
 ]  # fmt: skip
 
 DEFAULT_VDC: Final = 0
@@ -163,8 +163,8 @@ def take_from_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
 def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind, local_target: LocalTarget) -> int:
     """Open a resource of a zone to the groups of a VDC. Needs VDC:ADMIN, ZONE:ADMIN, and ADMIN on a single resource of this zone.
 
-    The zone must be one of the federation. Whether another zone has such a resource is not asked, each zone knows its own only; a rule
-    for what is not there opens nothing.
+    The zone must be one of the federation. Whether another zone has such a resource can't be asked inside a write; a rule for what is
+    not there opens nothing.
 
     Args:
         tx: the write.
@@ -180,6 +180,15 @@ def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_
         AuthorizationError: a right is missing.
         InternalError: the VDC has the resource already.
     """
+    before = require_addition(tx, caller, oid, zone_id, resource_id, kind=kind, local_target=local_target)
+    members, member = before.members(kind), (zone_id, resource_id)
+    kept = [other for other in members if resource_id != ALL_RESOURCES or other[0] != zone_id]
+    vdc_rules.store(tx, oid, before, before.with_members(kind, [*kept, member]))
+    return oid
+
+
+def require_addition(tx: ReadTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind, local_target: LocalTarget) -> Vdc:
+    """The VDC, if ``add_resource`` with the same arguments would go through now; raises what it would raise."""
     needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid)), (Right.ADMIN, access.target_of(tx, Kind.ZONE, zone_id))]
     if resource_id != ALL_RESOURCES:
         if resource_id < 0:
@@ -189,12 +198,10 @@ def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_
             needs.append((Right.ADMIN, found))
     access.require_all(tx, caller, needs)
     before = get(tx, oid)
-    members, member = before.members(kind), (zone_id, resource_id)
-    if member in members:
+    member = (zone_id, resource_id)
+    if member in before.members(kind):
         raise InternalError(f"{_resource(kind, member)} is already assigned to the VDC")
-    kept = [other for other in members if resource_id != ALL_RESOURCES or other[0] != zone_id]
-    vdc_rules.store(tx, oid, before, before.with_members(kind, [*kept, member]))
-    return oid
+    return before
 
 
 def remove_resource(

@@ -1,19 +1,20 @@
 """What a deleted object of this zone leaves in the shared tables: its places in VDCs, and rules about it.
 
-Holds:    only what counts in this zone alone is removed. OpenNebula removes rules of every zone on its master, and none on a slave.
-          A slave can't write shared tables, so there they stay; they name an id that is never given out again.
-Source:   OpenNebula src/acl/AclManager.cc (del_resource_rules, del_cid_rules).
+Holds:    it is removed in the transaction that deletes the object, or put into the outbox in that transaction, for the master to remove.
+Not here: what is removed (federation/operations.py).
 """
 
 from __future__ import annotations
 
+from koinon import clock
 from koinon.database.transactions import SharedTx, ZoneTx
-from koinon.identity import acl, vdcs
+from koinon.federation import operations, outbox
 from koinon.objects.kinds import Kind
 
 
 def clean(tx: ZoneTx, kind: Kind, oid: int) -> None:
-    """Remove what VDCs and rules of this zone say about one object that is gone, where this zone may write them."""
+    """Have removed what VDCs and rules of this zone say about one object that is gone."""
     if isinstance(tx, SharedTx):
-        vdcs.drop_resource(tx, kind, tx.state.zone_id, oid)
-        acl.drop_of_object(tx, kind, oid)
+        operations.forget_object(tx, tx.state.zone_id, kind, oid)
+    else:
+        outbox.put(tx, operations.object_deleted(kind, oid), now_ms=clock.now_ms())

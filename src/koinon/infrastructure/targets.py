@@ -44,9 +44,14 @@ def all_of(tx: ReadTx, kind: Kind) -> list[Target] | None:
             return None
 
 
-def exists(tx: ReadTx, kind: Kind, oid: int) -> bool:
-    """Whether this zone has the object as its own."""
+def known(tx: ReadTx, kind: Kind, oid: int) -> bool | None:
+    """Whether this zone has the object as its own; None for kinds that a zone has no objects of its own of."""
     try:
-        return find(tx, kind, oid) is not None
+        return None if find(tx, kind, oid) is None else True
     except NotFoundError:
         return False
+
+
+def exists(tx: ReadTx, kind: Kind, oid: int) -> bool:
+    """Whether this zone has the object as its own, of whatever kind."""
+    return known(tx, kind, oid) is True
