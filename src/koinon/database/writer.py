@@ -269,6 +269,8 @@ class Writer:
         else:
             self._dialect.rollback(connection)
         self._answer(group, commits)
+        if survivors:
+            self._listener(CommitNotice(read_state(connection), commits, frozenset(touched)))
 
     async def _run_job(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
         """Run one job in its savepoint; its failure stays its own, unless it has cost the transaction."""
@@ -398,7 +400,6 @@ class Writer:
                     job.error = OutcomeUnknownError(
                         f"Outcome unknown: the database failed while it made the change durable ({error}). Look before you try again."
                     )
-        self._listener(CommitNotice(read_state(connection), commits, changed))
 
     async def _sync(self) -> None:
         """COMMIT, on the loop if the disk is fast, in a thread if not."""
