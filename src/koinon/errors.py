@@ -28,10 +28,10 @@ class CloudError(Exception):
 class RemoteError(CloudError):
     """Another zone's refusal, in its own words and with its own code."""
 
-    def __init__(self, text: str, code: int, object_id: int) -> None:
+    def __init__(self, text: str, code: int, object_id: int, status: int = 0) -> None:
         super().__init__(text, object_id=object_id)
         self.code = code
-        self.status = _STATUS.get(code, self.status)
+        self.status = status or _STATUS.get(code, self.status)
 
 
 class AuthenticationError(CloudError):
@@ -75,6 +75,12 @@ class ActionError(CloudError):
     code, status = 0x0800, 409
 
 
+class ChangedError(ActionError):
+    """The object is not the version that the caller's change rests on."""
+
+    status = 412
+
+
 class BadArgumentError(CloudError):
     """An argument has the right type and a wrong value (RPC_API)."""
 
@@ -82,9 +88,18 @@ class BadArgumentError(CloudError):
 
 
 class InternalError(CloudError):
-    """OpenNebula's catch-all: taken names, malformed rules, no master, a full disk."""
+    """OpenNebula's catch-all: taken names, malformed rules, no master, a full disk.
 
-    code, status = 0x2000, 500
+    Almost all of it is about what was asked, hence the status; what is not has classes of its own below.
+    """
+
+    code, status = 0x2000, 422
+
+
+class DefectError(InternalError):
+    """A fault of ours, not of the caller; the server's log says more."""
+
+    status = 500
 
 
 class TakenError(InternalError):

@@ -18,13 +18,14 @@ import structlog
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from koinon import clock
+from koinon.api import versions
 from koinon.api.bindings import Bindings, Bound
 from koinon.database.database import Database
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ReadTx
 from koinon.database.writer import Request, Written
-from koinon.errors import ActionError, CloudError, InternalError
-from koinon.federation.forwarding import Forwarding
+from koinon.errors import ActionError, CloudError, DefectError, InternalError, UnavailableError
+from koinon.federation.forwarding import Forwarding, request_of
 from koinon.identity import zones
 from koinon.identity.login import Login
 from koinon.policy.caller import Caller
@@ -49,6 +50,43 @@ class Answer(NamedTuple):
     position: Position | None = None
 
 
+class Reply(NamedTuple):
+    """What a call returned.
+
+    Attributes:
+        value: as the bound function made it.
+        position: holds what was written; where this zone is, if nothing shared was.
+        readable: whether this zone's copy holds it.
+        version: of the object that the call is about, if that was asked for.
+    """
+
+    value: Any
+    position: Position
+    readable: bool = True
+    version: str = ""
+
+
+class Terms(NamedTuple):
+    """What a caller may ask for beside the call.
+
+    Attributes:
+        after: a read answers from a state that holds this position.
+        if_match: versions of the object, one of which it must have for a write.
+        once_id: id of the request, the same in each repetition; empty for none.
+        once_secret: 32 bytes that go with it.
+        versioned: table of the object whose version the answer to a read carries; empty for none.
+    """
+
+    after: Position | None = None
+    if_match: str = ""
+    once_id: str = ""
+    once_secret: bytes = b""
+    versioned: str = ""
+
+
+NO_TERMS: Final = Terms()
+
+
 class Dispatcher:
     """Answers calls.
 
@@ -58,16 +96,25 @@ class Dispatcher:
         bindings: what does the work.
         forwarding: the way to the master.
         halted: why shared writes are refused, None if they are not.
+        wait_s: how long a read waits for the state that it asks for.
     """
 
     def __init__(
-        self, database: Database, login: Login, bindings: Bindings, forwarding: Forwarding, halted: Callable[[], str | None]
+        self,
+        database: Database,
+        login: Login,
+        bindings: Bindings,
+        forwarding: Forwarding,
+        halted: Callable[[], str | None],
+        *,
+        wait_s: float = 5.0,
     ) -> None:
         self._database = database
         self._login = login
         self._bindings = bindings
         self._forwarding = forwarding
         self._halted = halted
+        self._wait_s = wait_s
 
     async def answer(self, body: bytes) -> Answer:
         """Answer an XML-RPC body. Never raises but for cancellation."""
@@ -82,7 +129,8 @@ class Dispatcher:
         try:
             if not call.authenticates:
                 return Answer(xmlrpc.encode_result(self._bindings[call.name].run(*arguments)))
-            return await self._answer(call, arguments[0], arguments[1:], body)
+            reply = await self._answer(call, arguments[0], arguments[1:], body, NO_TERMS)
+            return _success(reply.value, None if reply.readable else reply.position)
         except xmlrpc.Fault as fault:
             return Answer(xmlrpc.encode_fault(fault.code, fault.text))
         except CloudError as error:
@@ -91,76 +139,112 @@ class Dispatcher:
             log.debug("call refused", method=call.name, code=error.code, error=error.text if quotable else "(not logged)")
             return _failure(call, error)
         except Exception as error:
-            # The caller gets the request's id to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
-            request_id = get_contextvars().get("request") or _begin_request()
-            log.exception("call failed", method=call.name, request=request_id)
-            return _failure(
-                call, InternalError(f"Unexpected {type(error).__name__}. The server's log tells more under request {request_id}.")
-            )
+            return _failure(call, _defect(call, error))
 
-    async def _answer(self, call: Call, session: str, arguments: list[Any], body: bytes) -> Answer:
+    async def reply(self, call: Call, session: str, arguments: list[Any], terms: Terms) -> Reply:
+        """Answer a call whose arguments were read from something else than XML-RPC.
+
+        Args:
+            call: one that authenticates.
+            session: ``user:secret``.
+            arguments: what follows the session, of the right types.
+            terms: what else is asked for.
+
+        Raises:
+            CloudError: what the caller gets to read.
+        """
+        body = xmlrpc.encode_call(call.name, [session, *arguments]) if call.writes else b""
+        try:
+            return await self._answer(call, session, arguments, body, terms)
+        except CloudError:
+            raise
+        except Exception as error:
+            raise _defect(call, error) from error
+
+    async def _answer(self, call: Call, session: str, arguments: list[Any], body: bytes, terms: Terms) -> Reply:
         bound = self._bindings[call.name]
+        if terms.after is not None:
+            await self._reach(terms.after)
         with self._database.read() as tx:
             caller = self._login.remembered(session, tx, tx.state.zone_id, clock.now_s())
             if caller is not None and not call.writes and not bound.in_thread:
-                return self._read(call, bound, tx, caller, arguments)
+                return self._read(call, bound, tx, caller, arguments, terms)
         if caller is None:
             caller = await self._login.authenticate(session, self._database.state().zone_id)
         if bound.in_thread:
-            return await self._read_in_thread(call, bound, caller, arguments)
+            return await self._read_in_thread(call, bound, caller, arguments, terms)
         with self._database.read() as tx:
             if not call.writes:
-                return self._read(call, bound, tx, caller, arguments)
+                return self._read(call, bound, tx, caller, arguments, terms)
             _require_enabled(call, tx)
             state = tx.state
         if call.runs is Runs.LOCAL:
-            return _success(await self._write_here(call, bound, caller, arguments))
+            return Reply(await self._write_here(call, bound, caller, arguments, terms.if_match), self._database.state().head.position)
         if call.runs is Runs.HOME and arguments[0] != state.zone_id:
             raise ActionError(f"Only zone {arguments[0]} itself can do this: send the call to its address.", object_id=arguments[0])
         if state.role == "slave":
-            redirected = await self._forwarding.redirect(call.name, body, _begin_request())
-            return _success(redirected.value, None if redirected.readable else redirected.position)
+            once_id = f"{caller.uid}-{terms.once_id}" if terms.once_id else _begin_request()
+            return Reply(*await self._forwarding.redirect(call.name, body, once_id, secret=terms.once_secret, if_match=terms.if_match))
         _begin_request()
-        written = await self._write(call, bound, caller, arguments, Request(state.zone_id))
-        return _success(written.value)
+        request = Request(state.zone_id)
+        if terms.once_id:
+            request = request_of(body, state.zone_id, f"{caller.uid}-{terms.once_id}", terms.once_secret)
+        written = await self._write(call, bound, caller, arguments, request, terms.if_match)
+        return Reply(written.value, written.head)
+
+    async def _reach(self, after: Position) -> None:
+        """Wait until this zone holds ``after``. Raises UnavailableError."""
+        if not await self._database.reached(after.index, self._wait_s) or self._database.state().epoch < after.epoch:
+            position = self._database.state().head.position
+            raise UnavailableError(f"This zone is at {position} and did not reach {after} within {self._wait_s:g} s. Try again.")
 
     @staticmethod
-    def _read(call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any]) -> Answer:
+    def _read(call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:
         if not call.when_disabled:
             _require_enabled(call, tx)
-        return _success(bound.run(tx, caller, *arguments))
+        value = bound.run(tx, caller, *arguments)
+        version = ""
+        if terms.versioned:
+            oid = caller.gid if terms.versioned == "group_pool" else caller.uid
+            version = versions.of(tx, terms.versioned, arguments[0] if arguments[0] >= 0 else oid)
+        return Reply(value, tx.state.head.position, version=version)
 
-    async def _read_in_thread(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any]) -> Answer:
-        return await self._database.read_in_thread(lambda tx: self._read(call, bound, tx, caller, arguments))
+    async def _read_in_thread(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:
+        return await self._database.read_in_thread(lambda tx: self._read(call, bound, tx, caller, arguments, terms))
 
-    async def _write(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], request: Request) -> Written[Any]:
+    async def _write(
+        self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], request: Request, if_match: str = ""
+    ) -> Written[Any]:
         halted = self._halted()
         if halted is not None:
             raise InternalError(halted)
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        written = await self._database.write_shared(call.name, lambda tx: bound.run(tx, caller, *arguments), request=request)
+        job = versions.guarded(call, bound.run, caller, arguments, if_match)
+        written = await self._database.write_shared(call.name, job, request=request)
         log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, head=str(written.head))
         return written
 
-    async def _write_here(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any]) -> Any:
+    async def _write_here(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], if_match: str) -> Any:
         """Write what only this zone has; its master need not be there for it."""
         _begin_request()
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
+        job = versions.guarded(call, bound.run, caller, arguments, if_match)
         if bound.cleans_up and self._database.state().role != "slave" and self._halted() is None:
-            value = (await self._database.write_shared(call.name, lambda tx: bound.run(tx, caller, *arguments))).value
+            value = (await self._database.write_shared(call.name, job)).value
         else:
-            value = await self._database.write_zone(call.name, lambda tx: bound.run(tx, caller, *arguments))
+            value = await self._database.write_zone(call.name, job)
         log.info("written here", method=call.name, uid=caller.uid, zone=caller.zone_id)
         return value
 
-    async def answer_forwarded(self, body: bytes, request: Request) -> Written[Any]:
+    async def answer_forwarded(self, body: bytes, request: Request, if_match: str = "") -> Written[Any]:
         """Do a shared write for a caller who came to another zone.
 
         Args:
             body: the caller's own XML-RPC body, session included.
             request: with the origin zone, whose rules count, and the request id, under which it happens once.
+            if_match: versions of the object, one of which it must have; empty for any.
 
         Raises:
             CloudError: what the caller gets to read.
@@ -183,7 +267,7 @@ class Dispatcher:
         caller = await self._login.authenticate(session, request.origin_zone)
         if call.runs is Runs.HOME and arguments[0] != request.origin_zone:
             raise ActionError(f"Only zone {arguments[0]} itself can do this.", object_id=arguments[0])
-        return await self._write(call, self._bindings[call.name], caller, arguments, request)
+        return await self._write(call, self._bindings[call.name], caller, arguments, request, if_match)
 
 
 def _begin_request() -> str:
@@ -196,6 +280,13 @@ def _begin_request() -> str:
 async def _decode(body: bytes) -> xmlrpc.Request:
     """Read a call; a long one in a thread, or a stranger's 64 MiB would hold up everybody for seconds."""
     return xmlrpc.decode(body) if len(body) <= _LONG else await asyncio.to_thread(xmlrpc.decode, body)
+
+
+def _defect(call: Call, error: Exception) -> DefectError:
+    # The caller gets the request's id to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
+    request_id = get_contextvars().get("request") or _begin_request()
+    log.exception("call failed", method=call.name, request=request_id)
+    return DefectError(f"Unexpected {type(error).__name__}. The server's log tells more under request {request_id}.")
 
 
 def _unreachable(_tx: object) -> None:

@@ -1,4 +1,4 @@
-"""The clients' door: plain ASGI at ``/RPC2``, nothing between the socket and the dispatcher.
+"""The clients' door: plain ASGI at ``/RPC2``, nothing between the socket and the dispatcher; ``/api/v1`` beside it.
 
 Holds:    200 for every XML-RPC answer, faults too; 404, 405, 411 and 413 as OpenNebula's server gives them.
 Source:   OpenNebula src/rm/xml-rpc/RequestManagerXRPC.cc with xmlrpc-c's Abyss server: paths, methods, lengths.
@@ -15,6 +15,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _XML: Final = (b"content-type", b"text/xml; charset=utf-8")
 
@@ -25,17 +26,21 @@ class XmlRpcApp:
     Args:
         dispatcher: answers calls.
         max_request_bytes: longer requests are refused unread.
+        json: answers what is under ``/api/v1``.
     """
 
-    def __init__(self, dispatcher: Dispatcher, max_request_bytes: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, max_request_bytes: int, json: App) -> None:
         self._dispatcher = dispatcher
         self._max = max_request_bytes
+        self._json = json
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return None
         if scope["path"] != "/RPC2":
-            return await _refuse(send, 404, b"Not found: XML-RPC calls go to /RPC2.")
+            if scope["path"].startswith("/api/v1/"):
+                return await self._json(scope, receive, send)
+            return await _refuse(send, 404, b"Not found: XML-RPC calls go to /RPC2, JSON is under /api/v1.")
         if scope["method"] != "POST":
             return await _refuse(send, 405, b"XML-RPC calls are POST requests.")
         length = None

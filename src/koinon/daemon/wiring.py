@@ -15,6 +15,7 @@ from koinon.api import acl, clusters, documents, groups, hosts, quotas, system, 
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
 from koinon.api.http import XmlRpcApp
+from koinon.api.json_face import application
 from koinon.daemon import secret_files
 from koinon.daemon.admin import AdminListener
 from koinon.daemon.bootstrap import bootstrap
@@ -71,10 +72,12 @@ class Zone:
         login = Login(database, hasher, remember_s=int(settings.login.remember_s), server_key=secret_files.server_key(settings.state))
         federated = Federated(settings, database, targets.known)
         bindings = bind_all(Services(settings, database, hasher, federated.existence.ask))
-        dispatcher = Dispatcher(database, login, bindings, federated.forwarding, federated.halted)
+        wait_s = settings.federation.read_your_writes_s
+        dispatcher = Dispatcher(database, login, bindings, federated.forwarding, federated.halted, wait_s=wait_s)
         self._stopping.append(federated.stop)
         await federated.start(dispatcher.answer_forwarded)
-        app = XmlRpcApp(dispatcher, settings.server.max_request_mib << 20)
+        limit = settings.server.max_request_mib << 20
+        app = XmlRpcApp(dispatcher, limit, application(dispatcher, limit))
         clients = HttpListener("server for clients", settings.server.listen, settings.server.port, app)
         self._stopping.append(clients.stop)
         await clients.start()

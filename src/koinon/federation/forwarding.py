@@ -66,13 +66,15 @@ class Forwarding:
         self._silence_s = silence_s
         self._settings = settings
 
-    async def redirect(self, method: str, body: bytes, request_id: str) -> Redirected:
+    async def redirect(self, method: str, body: bytes, request_id: str, *, secret: bytes = b"", if_match: str = "") -> Redirected:
         """Have the master do a write and wait until this zone's copy holds it.
 
         Args:
             method: name of the call.
             body: the caller's XML-RPC body.
-            request_id: 32 random hex digits; the log on both sides and the federation's log carry it.
+            request_id: 32 hex digits; the log on both sides and the federation's log carry it.
+            secret: 32 bytes that a repetition will carry too; made here unless given.
+            if_match: versions of the object, one of which it must have on the master.
 
         Raises:
             UnavailableError: the master is away; nothing was sent, or nothing was taken.
@@ -86,10 +88,10 @@ class Forwarding:
                 f"{_NO_MASTER}: no sign of life {since}. Shared data can be read but not changed here until the master is back; "
                 "nothing was changed."
             )
-        message = Redirect(method, body, request_id, secrets.token_bytes(32))
+        message = Redirect(method, body, request_id, secret or secrets.token_bytes(32), if_match)
         result = await self._ask(message)
         if isinstance(result, Failure):
-            raise RemoteError(result.text, result.code, result.object_id)
+            raise RemoteError(result.text, result.code, result.object_id, result.status)
         readable = await self._database.reached(result.position.index, self._settings.read_your_writes_s)
         return Redirected(result.value, result.position, readable)
 
@@ -125,7 +127,7 @@ class Forwarding:
         )
 
 
-Take = Callable[[bytes, Request], Awaitable[Written[Any]]]
+Take = Callable[[bytes, Request, str], Awaitable[Written[Any]]]
 
 
 async def receive(body: bytes, origin_zone: int, take: Take) -> bytes:
@@ -134,7 +136,7 @@ async def receive(body: bytes, origin_zone: int, take: Take) -> bytes:
     Args:
         body: a Redirect.
         origin_zone: the zone that proved to have sent it.
-        take: does the call (api.dispatch).
+        take: does the call (api.dispatch), given the caller's body, the request, and versions of which the object must have one.
 
     Returns:
         A Result.
@@ -144,16 +146,27 @@ async def receive(body: bytes, origin_zone: int, take: Take) -> bytes:
         message = _redirect.decode(body)
         if len(message.request_secret) != 32 or not 16 <= len(message.request_id) <= 64:
             raise InternalError("The redirected call carries no proper request id.")
-        seal, unseal = _sealing(message.request_secret)
-        request_hash = blake2b(message.body, digest_size=32, key=message.request_secret, person=b"koinon-request").digest()
-        request = Request(origin_zone, message.request_id, request_hash, seal, unseal)
-        written = await take(message.body, request)
+        request = request_of(message.body, origin_zone, message.request_id, message.request_secret)
+        written = await take(message.body, request, message.if_match)
         result = Success(written.value, written.head)
     except msgspec.MsgspecError as error:
         result = Failure(f"The redirected call can't be read: {error}.", InternalError.code, -1)
     except CloudError as error:
-        result = Failure(error.text, error.code, error.object_id)
+        result = Failure(error.text, error.code, error.object_id, error.status)
     return msgspec.msgpack.encode(result)
+
+
+def request_of(body: bytes, origin_zone: int, request_id: str, secret: bytes) -> Request:
+    """A write that happens once, whether it was made here or in another zone.
+
+    Args:
+        body: the caller's XML-RPC body.
+        origin_zone: where the caller made it.
+        request_id: the same in each repetition.
+        secret: 32 bytes, the same in each repetition; nobody stores them.
+    """
+    seal, unseal = _sealing(secret)
+    return Request(origin_zone, request_id, blake2b(body, digest_size=32, key=secret, person=b"koinon-request").digest(), seal, unseal)
 
 
 def _sealing(secret: bytes) -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]:

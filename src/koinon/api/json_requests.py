@@ -1,0 +1,184 @@
+"""Read what a request for a resource asks: arguments of the call, session, terms.
+
+Holds:    a value of the wrong type is refused by name and never shown; what XML can't hold is refused in every text, for it goes into
+          documents and logs that are XML.
+Not here: whether values make sense (the domain says that).
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from koinon.api.dispatch import Terms
+from koinon.errors import AuthenticationError, BadArgumentError
+from koinon.objects import xml
+from koinon.objects.characters import ascii_upper, forbidden_in, is_element_name
+from koinon.statements.commits import Position
+from koinon.wire.openapi import AFTER, INT32, KEY
+from koinon.wire.parameters import Param, Required
+from koinon.wire.resources import JSON, TEMPLATES, Resource
+
+_BOOLEANS: Final = {"true": True, "false": False}
+_DEEP: Final = 2
+
+
+def session_of(authorization: str) -> str:
+    """The session of an Authorization header: Basic with user and secret, or Bearer with ``user:token``.
+
+    Raises:
+        AuthenticationError: it is neither.
+    """
+    scheme, _, credentials = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        session = credentials.strip()
+    elif scheme.lower() == "basic":
+        try:
+            session = b64decode(credentials.strip(), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+            raise AuthenticationError from error
+    else:
+        raise AuthenticationError
+    if ":" not in session or forbidden_in(session) is not None:
+        raise AuthenticationError
+    return session
+
+
+def terms_of(resource: Resource, headers: Mapping[str, str], session: str) -> Terms:
+    """What the headers ask for. Raises BadArgumentError for what is not offered here: nothing that is asked for is passed over."""
+    after, key, if_match = headers.get("koinon-after"), headers.get("idempotency-key"), headers.get("if-match", "")
+    once_id, once_secret = "", b""
+    if after is not None and (resource.row.writes or not AFTER.match(after)):
+        raise BadArgumentError("Koinon-After goes with reads, and is EPOCH.INDEX.")
+    if if_match and not (resource.row.writes and resource.versioned):
+        raise BadArgumentError("If-Match goes with changes of an object that has a version.")
+    if key is not None:
+        if not resource.once or not KEY.match(key):
+            raise BadArgumentError("Idempotency-Key goes with changes of what all zones share, and has 16 to 255 letters and digits.")
+        once_id = blake2b(key.encode(), digest_size=16, person=b"koinon-once-id").hexdigest()
+        # With the session, which nobody else knows: else whoever guesses the key could try passwords on the hash in the log.
+        secret = blake2b(digest_size=32, person=b"koinon-once-key")
+        for part in (session, key):
+            secret.update(len(part.encode()).to_bytes(4, "big") + part.encode())
+        once_secret = secret.digest()
+    return Terms(
+        None if after is None else Position.parse(after),
+        if_match,
+        once_id,
+        once_secret,
+        resource.versioned if resource.shows_version else "",
+    )
+
+
+def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Any]:
+    """The arguments of the call, in order.
+
+    Raises:
+        BadArgumentError: something is missing, unknown, or of the wrong type; the text names it.
+    """
+    sent = {param.name: param for param in resource.sent}
+    given: dict[str, Any] = {}
+    if resource.method == "GET":
+        for name, text in query.items():
+            given[name] = _from_text(_known(sent, name), text)
+    elif query:
+        raise BadArgumentError("This takes no query: send what belongs to it in the body.")
+    elif body:
+        given = {name: _from_json(_known(sent, name), value) for name, value in _object(body).items()}
+    arguments = []
+    for param in resource.row.params:
+        if param.name in path:
+            arguments.append(_from_text(param, path[param.name]))
+        elif param.name in resource.fixed:
+            arguments.append(resource.fixed[param.name])
+        elif param.name in given:
+            arguments.append(given[param.name])
+        else:
+            default = sent[param.name].default
+            if isinstance(default, Required):
+                raise BadArgumentError(f"{param.name} is missing: {param.type} expected.")
+            arguments.append(list(default) if isinstance(default, tuple) else default)
+    return arguments
+
+
+def _known(sent: dict[str, Param], name: str) -> Param:
+    if name not in sent:
+        raise BadArgumentError(f"There is no {ascii(name)[:64]} here; there is {', '.join(sent) or 'nothing to be sent'}.")
+    return sent[name]
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadArgumentError(f"The body is no JSON object: {error}.") from error
+
+
+def _from_text(param: Param, text: str) -> Any:
+    if param.type == "boolean" and text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if param.type == "int" and text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 12:
+        return _int32(param, int(text))
+    if param.type == "string":
+        return _text(param.name, text)
+    raise BadArgumentError(f"{param.name} has the wrong type: {param.type} expected.")
+
+
+def _from_json(param: Param, value: Any) -> Any:
+    if param.name in TEMPLATES and isinstance(value, dict):
+        return _template(param.name, value)
+    if param.name in JSON and isinstance(value, dict):
+        return msgspec.json.encode(value).decode()
+    if param.name not in JSON and param.type == "string" and isinstance(value, str):
+        return _text(param.name, value)
+    if param.type == "boolean" and isinstance(value, bool):
+        return value
+    if param.type == "int" and _is_int(value):
+        return _int32(param, int(value))
+    if param.type == "array<int>" and isinstance(value, list) and all(map(_is_int, value)):
+        return [_int32(param, int(item)) for item in value]
+    raise BadArgumentError(f"{param.name} has the wrong type: {'object' if param.name in JSON else param.type} expected.")
+
+
+def _is_int(value: Any) -> bool:
+    """JSON knows one kind of number: 1.0 is 1."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+
+
+def _int32(param: Param, value: int) -> int:
+    if not INT32[0] <= value <= INT32[1]:
+        raise BadArgumentError(f"{param.name} is not a number of 32 bits.")
+    return value
+
+
+def _text(name: str, text: str) -> str:
+    found = forbidden_in(text)
+    if found is not None:
+        raise BadArgumentError(f"{ascii(name)[:64]} holds the character {found}, which XML can't hold.")
+    return text
+
+
+def _template(what: str, attributes: dict[str, Any]) -> str:
+    """A template as XML, from an object."""
+    return f"<TEMPLATE>{_elements(what, attributes, _DEEP)}</TEMPLATE>"
+
+
+def _elements(what: str, attributes: dict[str, Any], depth: int) -> str:
+    parts = []
+    for typed, value in attributes.items():
+        name = ascii_upper(typed)
+        if not is_element_name(name):
+            raise BadArgumentError(f"{what}: {ascii(typed)[:64]} can't name an attribute.")
+        for item in value if isinstance(value, list) and depth == _DEEP else [value]:
+            if isinstance(item, str):
+                parts.append(f"<{name}>{xml.escape(_text(typed, item)).replace(chr(13), '&#13;')}</{name}>")
+            elif isinstance(item, dict) and item and depth > 1:
+                parts.append(f"<{name}>{_elements(what, item, depth - 1)}</{name}>")
+            else:
+                raise BadArgumentError(f"{what}: {ascii(typed)[:64]} is a text, an object of texts that is not empty, or a list of these.")
+    return "".join(parts)

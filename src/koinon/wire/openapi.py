@@ -1,0 +1,259 @@
+"""The OpenAPI document of the JSON face, made from the rows: calls, resources and shapes.
+
+Holds:    the copy in docs/reference/openapi.json is ``text()``; a test compares them.
+Source:   OpenAPI 3.1.1; RFC 9457 for problems.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from koinon.wire import shapes
+from koinon.wire.calls import Param
+from koinon.wire.parameters import Required
+from koinon.wire.resources import EXPLANATION, ID, JSON, RESOURCES, TEMPLATES, TOKEN, VERSION, Resource
+
+BASE: Final = "/api/v1"
+INT32: Final = (-(2**31), 2**31 - 1)
+#: An Idempotency-Key: long enough that nobody meets another's by chance.
+KEY_LENGTH: Final = (16, 255)
+KEY_PATTERN: Final = r"^[A-Za-z0-9._~+/=:-]{16,255}$"
+POSITION_PATTERN: Final = r"^[0-9]{1,9}\.[0-9]{1,15}$"
+#: What XML can't hold is refused in every text.
+TEXT_PATTERN: Final = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\ufffe\\uffff]*$"
+ATTRIBUTE_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+
+_PROBLEMS: Final = {
+    "400": "The request can't be read, or an argument has a wrong value.",
+    "401": "No user was named, or the secret is wrong.",
+    "403": "The user may not do this.",
+    "404": "There is no such object.",
+    "409": "The state of the object, of the zone, or a taken name does not allow it.",
+    "412": "The object is not the version that If-Match names.",
+    "413": "The request is longer than this zone allows.",
+    "415": "The body is not JSON.",
+    "422": "The request can be read and makes no sense; the detail says why.",
+    "500": "A fault of the server; its log says more.",
+    "503": "This zone can't do it now and changed nothing.",
+    "504": "It may or may not have happened; the detail says what to look for.",
+}
+_ALWAYS: Final = ("400", "401", "403", "404", "409", "422", "500", "503")
+
+
+def text() -> str:
+    """The document as it is served and kept: JSON with two blanks of indentation."""
+    return msgspec.json.format(msgspec.json.encode(document()), indent=2).decode() + "\n"
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for resource in RESOURCES:
+        paths.setdefault(resource.path, {})[resource.method.lower()] = _operation(resource)
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "Koinon",
+            "version": "1",
+            "description": "The calls of the API as resources. Sessions are those of the XML-RPC face: HTTP Basic with user and secret, "
+            "or `Authorization: Bearer user:token`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": BASE}],
+        "security": [{"basic": []}, {"token": []}],
+        "tags": [{"name": name} for name in dict.fromkeys(map(_tag, RESOURCES))],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}, "token": {"type": "http", "scheme": "bearer"}},
+            "parameters": _PARAMETERS,
+            "headers": {
+                "ETag": {"description": "The object's version: the same in all zones.", "required": True, "schema": {"type": "string"}},
+                "Koinon-Position": {
+                    "description": "A zone that holds this position, `EPOCH.INDEX`, shows what was written. See Koinon-After.",
+                    "required": True,
+                    "schema": {"type": "string", "pattern": POSITION_PATTERN},
+                },
+            },
+            "responses": {status: _problem(what) for status, what in _PROBLEMS.items()},
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _operation(resource: Resource) -> dict[str, Any]:
+    row = resource.row
+    docs = {param.name: param for param in row.params}
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "description": docs[name].doc, "schema": _type(docs[name])}
+        for name in resource.in_path
+    ]
+    names = []
+    if not row.writes:
+        names.append("Koinon-After")
+    elif resource.versioned:
+        names.append("If-Match")
+    if resource.once:
+        names.append("Idempotency-Key")
+    if resource.method == "GET":
+        parameters += [
+            {"name": param.name, "in": "query", "required": not param.optional, "description": param.doc, "schema": _with_default(param)}
+            for param in resource.sent
+        ]
+    statuses = list(_ALWAYS)
+    if resource.method != "GET":
+        statuses += ["413", "415"]
+    if "If-Match" in names:
+        statuses.append("412")
+    if row.writes:
+        statuses.append("504")
+    operation: dict[str, Any] = {
+        "operationId": f"{resource.method.lower()}{resource.path}".replace("/", "_").replace("{", "").replace("}", ""),
+        "summary": row.summary,
+        "description": f"The call `{resource.call}`.",
+        "tags": [_tag(resource)],
+        "parameters": parameters + [{"$ref": f"#/components/parameters/{name}"} for name in names],
+        "responses": {str(resource.status): _success(resource)}
+        | {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)},
+    }
+    if resource.method != "GET" and resource.sent:
+        operation["requestBody"] = {
+            "required": any(not param.optional for param in resource.sent),
+            "content": {"application/json": {"schema": body_schema(resource)}},
+        }
+    return operation
+
+
+def body_schema(resource: Resource) -> dict[str, Any]:
+    """The schema of what a row takes in its body."""
+    return {
+        "type": "object",
+        "properties": {param.name: _with_default(param) | {"description": param.doc} for param in resource.sent},
+        "required": [param.name for param in resource.sent if not param.optional],
+        "additionalProperties": False,
+    }
+
+
+def _tag(resource: Resource) -> str:
+    return resource.path.split("/")[1]
+
+
+def _type(param: Param) -> dict[str, Any]:
+    if param.name in TEMPLATES:
+        return {"$ref": "#/components/schemas/Template"}
+    if param.name in JSON:
+        return {"type": "object"}
+    if param.type == "boolean":
+        return {"type": "boolean"}
+    integer = {"type": "integer", "format": "int32", "minimum": INT32[0], "maximum": INT32[1]}
+    if param.type == "int":
+        return integer
+    if param.type == "array<int>":
+        return {"type": "array", "items": integer, "maxItems": 1000}
+    return {"type": "string", "pattern": TEXT_PATTERN}
+
+
+def _with_default(param: Param) -> dict[str, Any]:
+    default = param.default
+    return _type(param) if isinstance(default, Required) else _type(param) | {"default": default}
+
+
+def _success(resource: Resource) -> dict[str, Any]:
+    headers = {}
+    if resource.row.writes:
+        headers["Koinon-Position"] = {"$ref": "#/components/headers/Koinon-Position"}
+    if resource.shows_version:
+        headers["ETag"] = {"$ref": "#/components/headers/ETag"}
+    if resource.status == 201 and resource.answer == ID:
+        headers["Location"] = {"description": "Where it is now.", "required": True, "schema": {"type": "string"}}  # type: ignore[dict-item] # a header written out
+    answer: dict[str, Any] = {
+        "description": "Done." if resource.row.writes else "What was asked for.",
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_schema_name(resource.answer)}"}}},
+    }
+    return answer | ({"headers": headers} if headers else {})
+
+
+def _schema_name(answer: str) -> str:
+    return {ID: "Id", VERSION: "Version", TOKEN: "Token"}.get(answer, answer)
+
+
+def _single(name: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: value}, "required": [name], "additionalProperties": False}
+
+
+def _schemas() -> dict[str, Any]:
+    value = {"anyOf": [{"type": "string"}, {"$ref": "#/components/schemas/Attributes"}]}
+    sent_text = {"type": "string", "pattern": TEXT_PATTERN}
+    names = {"pattern": ATTRIBUTE_PATTERN}
+    vector = {"type": "object", "propertyNames": names, "additionalProperties": sent_text, "minProperties": 1}
+    one = {"anyOf": [sent_text, vector]}
+    used = {resource.answer for resource in RESOURCES}
+    return {
+        "Problem": {
+            "type": "object",
+            "description": "What went wrong, as RFC 9457 has it.",
+            "properties": {
+                "type": {"type": "string", "description": "Always `about:blank`: the status says the kind."},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string", "description": "What, why, and what to do."},
+                "code": {"type": "integer", "description": "The error code of the XML-RPC face."},
+                "object_id": {"type": "integer", "description": "Id of the object that caused it, -1 if there is none."},
+            },
+            "required": ["type", "title", "status", "detail", "code", "object_id"],
+        },
+        "Template": {
+            "description": "Attributes: a template text as the XML-RPC face takes it, or an object of texts and of objects of texts; a list"
+            " "
+            "where a name occurs more than once.",
+            "anyOf": [
+                sent_text,
+                {
+                    "type": "object",
+                    "propertyNames": names,
+                    "additionalProperties": {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]},
+                },
+            ],
+        },
+        "Attributes": {
+            "type": "object",
+            "description": shapes.Attributes.__doc__,
+            "additionalProperties": {"anyOf": [*value["anyOf"], {"type": "array", "items": value}]},
+        },
+        "Id": _single("id", {"type": "integer"}),
+        "Version": _single("version", {"type": "string"}),
+        "Token": _single("token", {"type": "string"}),
+        EXPLANATION: {"type": "object"},
+    } | {name: shapes.schema(shape) for name, shape in shapes.DOCUMENTS.items() if name in used}
+
+
+def _problem(what: str) -> dict[str, Any]:
+    return {"description": what, "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+def _header(name: str, what: str, pattern: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": what, "schema": {"type": "string", "pattern": pattern}}
+
+
+_PARAMETERS: Final = {
+    "If-Match": _header(
+        "If-Match",
+        "Do it only if the object has one of these versions (ETag).",
+        r'^(\*|"[0-9a-f]{32}"(, ?"[0-9a-f]{32}")*)$',
+    ),
+    "Idempotency-Key": _header(
+        "Idempotency-Key",
+        "16 to 255 characters of your own choice. The same request with the same key takes effect once and is answered alike.",
+        KEY_PATTERN,
+    ),
+    "Koinon-After": _header(
+        "Koinon-After",
+        "Answer from a state that holds this position (Koinon-Position of a write), after a bounded wait.",
+        POSITION_PATTERN,
+    ),
+}
+
+KEY: Final = re.compile(KEY_PATTERN)
+AFTER: Final = re.compile(POSITION_PATTERN)

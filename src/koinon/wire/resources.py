@@ -1,0 +1,183 @@
+"""Calls as resources of the JSON face: one row for each way to reach a call.
+
+Path:     a row and its call (calls/) -> the routes of api/json_face.py, the document of openapi.py
+Holds:    every call with a session is reachable. What the path names is a parameter of the call; the others are fields of the body, or
+          of the query where nothing is sent; what is ``fixed`` is chosen by the row.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from koinon.wire.calls import CALLS, Call, Param, Runs
+from koinon.wire.parameters import Default
+from koinon.wire.shapes import DOCUMENTS
+
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+#: What answers that are no document look like: the id of what was changed or made, or one text.
+ID: Final = "id"
+VERSION: Final = "version"
+TOKEN: Final = "token"  # noqa: S105 # the name of a field
+EXPLANATION: Final = "Explanation"
+
+#: Texts that may be sent as JSON objects too.
+TEMPLATES: Final = frozenset({"template", "quota", "vlan"})
+#: Texts that are JSON themselves: sent as what they hold.
+JSON: Final = frozenset({"changes"})
+
+#: The tables of objects that have a version, by the noun in the call's name.
+VERSIONED: Final = {
+    noun: f"{noun}_pool" for noun in ("user", "group", "vdc", "zone", "cluster", "host", "document")
+}  # fmt: skip
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """One row.
+
+    Attributes:
+        method: the HTTP method.
+        path: below ``/api/v1``, with parameters of the call in braces.
+        call: name of the call.
+        answer: name of the document that it answers, or ID, VERSION, TOKEN, EXPLANATION.
+        status: of a success.
+        defaults: of parameters that may be left out here and not on the other wire.
+        fixed: parameters that the row itself gives.
+    """
+
+    method: Method
+    path: str
+    call: str
+    answer: str
+    status: int
+    defaults: dict[str, Default]
+    fixed: dict[str, Default]
+
+    @property
+    def row(self) -> Call:
+        return CALLS[self.call]
+
+    @property
+    def in_path(self) -> tuple[str, ...]:
+        """Names of the parameters that stand in the path."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
+
+    @property
+    def sent(self) -> tuple[Param, ...]:
+        """Parameters that are sent in the body, or in the query of a GET, with the defaults that hold here."""
+        taken = {*self.in_path, *self.fixed}
+        return tuple(
+            msgspec.structs.replace(param, default=self.defaults.get(param.name, param.default))
+            for param in self.row.params
+            if param.name not in taken
+        )
+
+    @property
+    def versioned(self) -> str:
+        """The table of the one object that the row is about, if it has a version; empty if not."""
+        params = self.row.params
+        return VERSIONED.get(self.call.split(".")[1], "") if params and params[0].name == "id" and "id" in self.in_path else ""
+
+    @property
+    def shows_version(self) -> bool:
+        """Whether its answer is that object."""
+        return self.method == "GET" and bool(self.versioned) and self.answer in DOCUMENTS and self.path.endswith("{id}")
+
+    @property
+    def once(self) -> bool:
+        """Whether the federation's log can tell a repetition: shared writes."""
+        return self.row.writes and self.row.runs is not Runs.LOCAL
+
+
+RESOURCES: list[Resource] = []
+
+
+def _row(
+    method: Method,
+    path: str,
+    call: str,
+    answer: str = ID,
+    *,
+    defaults: dict[str, Default] | None = None,
+    fixed: dict[str, Default] | None = None,
+) -> None:
+    status = 201 if call.endswith((".allocate", ".clone", ".addrule", ".login")) else 200
+    RESOURCES.append(Resource(method, path, call, answer, status, defaults or {}, fixed or {}))
+
+
+def _noun(plural: str, noun: str, root: str, *, creation: dict[str, Default] | None = None) -> None:
+    """What all nouns have: a list, creation, one object, its template, its removal."""
+    _row("GET", f"/{plural}", f"one.{noun}pool.info", f"{root}_POOL", defaults={"filter_flag": -2, "start_id": -1, "end_id": -1})
+    _row("POST", f"/{plural}", f"one.{noun}.allocate", defaults=creation)
+    _row("GET", f"/{plural}/{{id}}", f"one.{noun}.info", root)
+    _row("DELETE", f"/{plural}/{{id}}", f"one.{noun}.delete")
+    _row("PUT", f"/{plural}/{{id}}/template", f"one.{noun}.update", fixed={"update_type": 0})
+    _row("PATCH", f"/{plural}/{{id}}/template", f"one.{noun}.update", fixed={"update_type": 1})
+
+
+def _member(path: str, put: str, delete: str) -> None:
+    """Something that is in a set or is not."""
+    _row("PUT", path, put)
+    _row("DELETE", path, delete)
+
+
+_KEEP: Final[dict[str, Default]] = {f"{who}_{letter}": -1 for who in ("owner", "group", "other") for letter in "uma"}
+
+_noun("users", "user", "USER", creation={"driver": ""})
+_row("POST", "/users/{id}/passwd", "one.user.passwd")
+_row("POST", "/users/{id}/chauth", "one.user.chauth", defaults={"password": ""})
+_row("POST", "/users/{id}/enable", "one.user.enable")
+_row("POST", "/users/{id}/chgrp", "one.user.chgrp")
+_member("/users/{id}/groups/{group_id}", "one.user.addgroup", "one.user.delgroup")
+_row("PUT", "/users/{id}/quota", "one.user.quota")
+_row("POST", "/login", "one.user.login", TOKEN, defaults={"token": ""})
+_row("GET", "/quotas/users", "one.userquota.info", "DEFAULT_USER_QUOTAS")
+_row("PUT", "/quotas/users", "one.userquota.update", "DEFAULT_USER_QUOTAS")
+_row("GET", "/quotas/groups", "one.groupquota.info", "DEFAULT_GROUP_QUOTAS")
+_row("PUT", "/quotas/groups", "one.groupquota.update", "DEFAULT_GROUP_QUOTAS")
+
+_noun("groups", "group", "GROUP")
+_member("/groups/{id}/admins/{user_id}", "one.group.addadmin", "one.group.deladmin")
+_row("PUT", "/groups/{id}/quota", "one.group.quota")
+_row("PUT", "/groups/{id}/vlan", "one.group.vlan")
+
+_noun("vdcs", "vdc", "VDC")
+_row("POST", "/vdcs/{id}/rename", "one.vdc.rename")
+_member("/vdcs/{id}/groups/{group_id}", "one.vdc.addgroup", "one.vdc.delgroup")
+for _kind in ("cluster", "host", "datastore", "vnet"):
+    _member(f"/vdcs/{{id}}/zones/{{zone_id}}/{_kind}s/{{{_kind}_id}}", f"one.vdc.add{_kind}", f"one.vdc.del{_kind}")
+
+_row("GET", "/acl", "one.acl.info", "ACL_POOL")
+_row("POST", "/acl", "one.acl.addrule")
+_row("DELETE", "/acl/{id}", "one.acl.delrule")
+_row("GET", "/acl/explain", "koinon.acl.explain", EXPLANATION, defaults={"user": -1})
+_row("POST", "/acl/diff", "koinon.acl.diff", EXPLANATION)
+
+_noun("zones", "zone", "ZONE")
+_row("POST", "/zones/{id}/rename", "one.zone.rename")
+_row("POST", "/zones/{id}/enable", "one.zone.enable")
+_row("GET", "/system/raft", "one.zone.raftstatus", "RAFT")
+
+_noun("clusters", "cluster", "CLUSTER")
+_row("POST", "/clusters/{id}/rename", "one.cluster.rename")
+_member("/clusters/{id}/hosts/{host_id}", "one.cluster.addhost", "one.cluster.delhost")
+
+_row("GET", "/monitoring/hosts", "one.hostpool.monitoring", "MONITORING_DATA")
+_noun("hosts", "host", "HOST", creation={"cluster_id": -1})
+_row("POST", "/hosts/{id}/rename", "one.host.rename")
+_row("POST", "/hosts/{id}/status", "one.host.status")
+_row("GET", "/monitoring/hosts/{id}", "one.host.monitoring", "MONITORING_DATA")
+
+_noun("documents", "document", "DOCUMENT")
+_row("POST", "/documents/{id}/clone", "one.document.clone")
+_row("POST", "/documents/{id}/rename", "one.document.rename")
+_row("POST", "/documents/{id}/chown", "one.document.chown", defaults={"uid": -1, "gid": -1})
+_row("POST", "/documents/{id}/chmod", "one.document.chmod", defaults=_KEEP)
+_row("POST", "/documents/{id}/lock", "one.document.lock")
+_row("POST", "/documents/{id}/unlock", "one.document.unlock")
+
+_row("GET", "/system/version", "one.system.version", VERSION)
+_row("GET", "/system/config", "one.system.config", "OPENNEBULA_CONFIGURATION")

@@ -1,0 +1,206 @@
+"""The JSON face at a real zone: documents, problems, versions, repetitions, positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Final
+
+import pytest
+
+from harness.zones import Zone
+from tests.api.json_client import JsonClient
+
+_NUMBERS: Final = count(1)
+
+
+@pytest.fixture(scope="module")
+def zone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zone]:
+    sections: dict[str, dict[str, Any]] = {
+        "server": {"max_request_mib": 1},
+        "login": {"password_hash": "sha256"},
+        "federation": {"read_your_writes_s": 0.2},
+    }
+    zone = Zone(tmp_path_factory.mktemp("json"), "alone", settings=sections)
+    try:
+        yield zone.start()
+    finally:
+        zone.stop()
+
+
+@pytest.fixture(scope="module")
+def admin(zone: Zone) -> JsonClient:
+    return JsonClient(zone.port, zone.secret)
+
+
+@pytest.fixture
+def name() -> str:
+    return f"name{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def user(admin: JsonClient, name: str) -> int:
+    made = admin.ask("POST", "/users", {"username": name, "password": "Secret1"})
+    assert made.status == 201
+    assert made.headers["location"] == f"/api/v1/users/{made.body['id']}"
+    return int(made.body["id"])
+
+
+def test_a_document_has_lists_numbers_and_texts_where_the_schema_says(admin: JsonClient, user: int, name: str) -> None:
+    template = {"ONE": "1", "more": ["a", "<b> &\r"], "VECTOR": {"key": "v"}}
+    assert admin.ask("PUT", f"/users/{user}/template", {"template": template}).status == 200
+    shown = admin.ask("GET", f"/users/{user}").body
+    assert (shown["ID"], shown["NAME"], shown["GROUPS"], shown["ENABLED"]) == (user, name, [1], 1)
+    assert (shown["PASSWORD"], shown["LOGIN_TOKEN"]) == ("***", [])
+    assert shown["TEMPLATE"] == {"ONE": "1", "MORE": ["a", "<b> &"], "VECTOR": {"KEY": "v"}}
+    assert user in [listed["ID"] for listed in admin.ask("GET", "/users").body["USER"]]
+
+
+def test_a_template_is_replaced_or_merged(admin: JsonClient, user: int) -> None:
+    admin.ask("PUT", f"/users/{user}/template", {"template": "A = 1\nB = 2"})
+    admin.ask("PATCH", f"/users/{user}/template", {"template": {"B": "3"}})
+    assert admin.ask("GET", f"/users/{user}").body["TEMPLATE"] == {"A": "1", "B": "3"}
+    admin.ask("PUT", f"/users/{user}/template", {"template": {}})
+    assert admin.ask("GET", f"/users/{user}").body["TEMPLATE"] == {}
+
+
+def test_a_set_is_entered_with_put_and_left_with_delete(admin: JsonClient, user: int, name: str) -> None:
+    group = admin.ask("POST", "/groups", {"name": name}).body["id"]
+    assert admin.ask("PUT", f"/users/{user}/groups/{group}").body == {"id": user}
+    assert admin.ask("GET", f"/groups/{group}").body["USERS"] == [user]
+    assert admin.ask("DELETE", f"/users/{user}/groups/{group}").status == 200
+    assert admin.ask("GET", f"/groups/{group}").body["USERS"] == []
+
+
+def test_local_objects_have_versions_too(admin: JsonClient, name: str) -> None:
+    made = admin.ask("POST", "/documents", {"type": 7, "template": {"NAME": name}}).body["id"]
+    first = admin.ask("GET", f"/documents/{made}").headers["etag"]
+    assert admin.ask("POST", f"/documents/{made}/chmod", {"other_u": 1}, If_Match=first).status == 200
+    assert admin.refused(412, "DELETE", f"/documents/{made}", If_Match=first)
+    shown = admin.ask("GET", f"/documents/{made}")
+    assert shown.body["PERMISSIONS"]["OTHER_U"] == 1
+    assert admin.ask("DELETE", f"/documents/{made}", If_Match=shown.headers["etag"]).status == 200
+    assert admin.refused(404, "DELETE", f"/documents/{made}", If_Match="*")
+
+
+def test_a_change_rests_on_the_version_it_names(admin: JsonClient, user: int) -> None:
+    first = admin.ask("GET", f"/users/{user}").headers["etag"]
+    assert first == admin.ask("GET", f"/users/{user}").headers["etag"]
+    assert admin.ask("PATCH", f"/users/{user}/template", {"template": {"A": "1"}}, If_Match=first).status == 200
+    assert "not the version" in admin.refused(412, "PATCH", f"/users/{user}/template", {"template": {"A": "2"}}, If_Match=first)
+    admin.refused(412, "PATCH", f"/users/{user}/template", {"template": {"A": "2"}}, If_Match="W/" + first)
+    now = admin.ask("GET", f"/users/{user}")
+    assert now.body["TEMPLATE"]["A"] == "1"
+    assert admin.ask("DELETE", f"/users/{user}", If_Match=f"{first}, {now.headers['etag']}").status == 200
+
+
+def test_a_version_tells_nothing_about_a_password(admin: JsonClient, user: int) -> None:
+    """Else people who may see the user could try passwords on it."""
+    before = admin.ask("GET", f"/users/{user}").headers["etag"]
+    assert admin.ask("POST", f"/users/{user}/passwd", {"password": "Other1"}).status == 200
+    assert admin.ask("GET", f"/users/{user}").headers["etag"] == before
+
+
+def test_who_may_not_change_it_does_not_learn_whether_it_changed(zone: Zone, admin: JsonClient, user: int, name: str) -> None:
+    stranger = JsonClient(zone.port, f"{name}:Secret1")
+    for version in ('"' + "0" * 32 + '"', admin.ask("GET", "/groups/0").headers["etag"]):
+        assert "Not authorized" in stranger.refused(403, "DELETE", "/groups/0", If_Match=version)
+
+
+def test_a_repetition_takes_effect_once(admin: JsonClient, name: str) -> None:
+    key = f"a key of {name}".replace(" ", "-") + "-0123456789"
+    body = {"username": name, "password": "Secret1"}
+    first = admin.ask("POST", "/users", body, Idempotency_Key=key)
+    again = admin.ask("POST", "/users", body, Idempotency_Key=key)
+    assert first.status == again.status == 201
+    assert (again.body, again.headers["koinon-position"]) == (first.body, first.headers["koinon-position"])
+    assert "used for another request" in admin.refused(409, "POST", "/users", body | {"username": "else"}, Idempotency_Key=key)
+    assert "taken" in admin.refused(409, "POST", "/users", body)
+
+
+def test_a_repeated_log_in_gets_the_first_token_which_opens(zone: Zone, admin: JsonClient, user: int, name: str) -> None:
+    key = f"{name}-0123456789abcdef"
+    first, again = (admin.ask("POST", "/login", {"username": name, "valid": 60}, Idempotency_Key=key) for _ in range(2))
+    assert first.body == again.body
+    token = first.body["token"]
+    files = (zone.database, zone.database.with_name(f"{zone.database.name}-wal"))
+    assert all(token.encode() not in file.read_bytes() for file in files)
+    shown = admin.ask("GET", "/users/-1", Authorization=f"Bearer {name}:{token}")
+    assert shown.body["ID"] == user
+
+
+def test_two_users_may_choose_the_same_key(zone: Zone, admin: JsonClient, user: int, name: str) -> None:
+    key = f"{name}-0123456789abcdef"
+    own = JsonClient(zone.port, f"{name}:Secret1")
+    assert admin.ask("PATCH", f"/users/{user}/template", {"template": "A=1"}, Idempotency_Key=key).status == 200
+    assert own.ask("PATCH", f"/users/{user}/template", {"template": "B=1"}, Idempotency_Key=key).status == 200
+    assert set(admin.ask("GET", f"/users/{user}").body["TEMPLATE"]) >= {"A", "B"}
+
+
+def test_what_is_not_offered_is_refused_and_not_passed_over(admin: JsonClient, user: int) -> None:
+    key = "0123456789abcdef"
+    assert admin.refused(400, "PUT", f"/users/{user}/quota", {"quota": ""}, Idempotency_Key=key)
+    assert admin.refused(400, "GET", "/users", Idempotency_Key=key)
+    assert admin.refused(400, "DELETE", f"/users/{user}", Idempotency_Key="short")
+    assert admin.refused(400, "POST", "/groups", {"name": "x"}, If_Match="*")
+    assert admin.refused(400, "DELETE", f"/users/{user}", Koinon_After="0.1")
+    assert admin.refused(400, "GET", "/users?x=1")
+    assert admin.refused(400, "DELETE", f"/users/{user}?force=true")
+    assert admin.ask("GET", f"/users/{user}").status == 200
+
+
+def test_a_read_waits_for_the_position_it_names(admin: JsonClient, user: int) -> None:
+    written = admin.ask("PATCH", f"/users/{user}/template", {"template": "A=1"})
+    position = written.headers["koinon-position"]
+    assert admin.ask("GET", f"/users/{user}", Koinon_After=position).status == 200
+    epoch, _, index = position.partition(".")
+    assert "did not reach" in admin.refused(503, "GET", "/users", Koinon_After=f"{epoch}.{int(index) + 100}")
+    assert "did not reach" in admin.refused(503, "GET", "/users", Koinon_After=f"{int(epoch) + 1}.{index}")
+    assert admin.refused(400, "GET", "/users", Koinon_After="soon")
+
+
+@pytest.mark.parametrize("header", ["", "Basic", "Basic !", "Basic b25lYWRtaW4=", "Bearer oneadmin", "Digest x", "Basic //79"])
+def test_who_does_not_say_who_they_are_is_not_let_in(admin: JsonClient, header: str) -> None:
+    answer = admin.ask("GET", "/users", Authorization=header)
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    {
+        "no JSON": (b"{", "no JSON object"),
+        "no object": ([], "no JSON object"),
+        "not UTF-8": (b'{"name": "\xff"}', "no JSON object"),
+        "lone surrogate": (b'{"name": "\\ud800"}', ""),
+        "wrong type": ({"name": 1}, "name has the wrong type"),
+        "unknown field": ({"name": "x", "y": 1}, "There is no 'y' here; there is name"),
+        "nothing": ({}, "name is missing"),
+        "what XML can't hold": ({"name": "a\x07"}, "U+0007"),
+    }.values(),
+)
+def test_a_body_that_does_not_fit_is_told_why(admin: JsonClient, body: Any, told: str) -> None:
+    assert told in admin.refused(400, "POST", "/groups", body)
+
+
+def test_the_form_of_a_request_is_checked(admin: JsonClient) -> None:
+    assert admin.refused(415, "POST", "/groups", {"name": "x"}, Content_Type="text/plain")
+    assert admin.refused(413, "POST", "/groups", {"name": "x" * (1 << 20)})
+    assert admin.refused(404, "GET", "/nothing")
+    assert admin.refused(405, "PUT", "/users")
+    assert admin.refused(400, "GET", "/users/ada")
+    assert admin.refused(400, "GET", "/users/99999999999")
+    assert admin.refused(422, "POST", "/groups", {"name": ""}) == "Invalid NAME, it cannot be empty"
+    deep: Any = "x"
+    for _ in range(50):
+        deep = {"A": deep}
+    assert admin.refused(400, "PUT", "/groups/1/template", {"template": deep})
+
+
+def test_policy_is_explained_in_json(admin: JsonClient, user: int, name: str) -> None:
+    assert admin.ask("GET", f"/acl/explain?user={user}&right=USE&object=HOST/*").body["user"]["name"] == name
+    assert admin.ask("POST", "/acl/diff", {"changes": {"add": [f"#{user} HOST/* USE *"]}}).body["lines"]
+
+
+def test_the_document_of_the_face_needs_no_log_in(admin: JsonClient) -> None:
+    assert admin.ask("GET", "/openapi.json", Authorization="").body["openapi"] == "3.1.1"
