@@ -15,6 +15,7 @@ import click
 from koinon import settings
 from koinon.cli.commands import command, complain
 from koinon.cli.listing import JSON, print_json
+from koinon.cli.progress import working
 from koinon.cli.tables import Column, moment, print_facts, print_table, visible
 from koinon.client.admin import AdminClient, Answer
 from koinon.client.errors import SetupError
@@ -60,7 +61,8 @@ def invite(config: Path | None, name: str, endpoint: str | None) -> None:
 
 
 def join(config: Path | None, token: str, replace: bool) -> None:
-    made = admin_client(config).join(token, replace=replace)
+    with working("Joining: the master's data is copied"):
+        made = admin_client(config).join(token, replace=replace)
     facts = [
         ("ZONE", str(made["zone_id"])),
         ("FEDERATION", str(made["federation_id"])),
@@ -87,7 +89,8 @@ def leave(config: Path | None, force: bool) -> None:
 
 
 def resync(config: Path | None) -> None:
-    made = admin_client(config).resync()
+    with working("Copying the master's data anew"):
+        made = admin_client(config).resync()
     print_facts([("POSITION", f"{made['epoch']}.{made['position']}")])
 
 

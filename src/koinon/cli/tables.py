@@ -28,6 +28,7 @@ class Column(Generic[T]):
         right: align to the right (numbers).
         colour: colour for a cell on a terminal, by its text; None leaves it plain.
         extra: shown only when asked for by title.
+        about: what it tells, for ``--describe``.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Column(Generic[T]):
     right: bool = False
     colour: Callable[[str], str | None] | None = None
     extra: bool = False
+    about: str = ""
 
 
 def state_colour(text: str) -> str | None:
