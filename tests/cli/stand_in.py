@@ -62,6 +62,7 @@ class StandIn:
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0
         self.hold: threading.Event | None = None  # set: calls wait for it before they are answered
+        self.held = ""  # only calls of this method wait, if one is named
         self.asked = threading.Event()
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/RPC2"
@@ -90,7 +91,7 @@ class StandIn:
             session, *params = request.params
             self.calls.append((request.method, params))
             self.asked.set()
-            if self.hold is not None:
+            if self.hold is not None and self.held in ("", request.method):
                 self.hold.wait()
             return xmlrpc.encode_success(method(self, self._caller(session), *params))
         except xmlrpc.Fault as fault:
@@ -423,6 +424,7 @@ _METHODS: dict[str, Callable[..., str | int]] = {
     "one.zone.info": lambda zone, caller, zone_id, *_: zone.zone_xml(zone_id),
     "one.zonepool.info": lambda zone, caller: f"<ZONE_POOL>{''.join(map(zone.zone_xml, zone.zones))}</ZONE_POOL>",
     "one.clusterpool.info": lambda zone, caller: "<CLUSTER_POOL></CLUSTER_POOL>",
+    "one.document.allocate": lambda zone, caller, *_: 7,
     "one.documentpool.info": lambda zone, caller, *_: "<DOCUMENT_POOL></DOCUMENT_POOL>",
     "one.hostpool.info": lambda zone, caller: "<HOST_POOL></HOST_POOL>",
     "one.zone.raftstatus": lambda zone, caller: f"<RAFT><SERVER_ID>-1</SERVER_ID><FEDLOG_INDEX>{zone.position}</FEDLOG_INDEX></RAFT>",

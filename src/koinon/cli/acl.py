@@ -15,7 +15,7 @@ from koinon.cli import explanations, references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import text, text_of
-from koinon.cli.listing import LIST_FORMS, print_pool
+from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column
 from koinon.objects.acl import Rule, problems
 
@@ -34,12 +34,12 @@ def _part(position: int) -> Callable[[Element], str]:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("USER", _part(0)),
-    Column("RESOURCES", _part(1)),
-    Column("RIGHTS", _part(2)),
-    Column("ZONE", _part(3)),
-    Column("RULE", text_of("STRING"), extra=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the rule."),
+    Column("USER", _part(0), about="Whom it is for: #user, @group, or * for all."),
+    Column("RESOURCES", _part(1), about="Kinds of objects, and which of them."),
+    Column("RIGHTS", _part(2), about="What they may do."),
+    Column("ZONE", _part(3), about="The zone where it holds; * for all."),
+    Column("RULE", text_of("STRING"), extra=True, about="The whole rule as text."),
 )
 
 
@@ -65,10 +65,6 @@ def delete(connection: Connection, rules: str) -> None:
         if not isinstance(rule, int):
             usage(f"{rule!r} is not the id of a rule: rules have no names. See `oneacl list`.")
     each(connection, "acl", rules, lambda oid: connection.call("one.acl.delrule", oid))
-
-
-def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
-    print_pool(connection.call("one.acl.info"), "ACL", COLUMNS, titles, form)
 
 
 def add_rule(connection: Connection, written: str) -> str | int:
@@ -100,8 +96,8 @@ ACL_COMMANDS = (
             'Add a rule, such as "@105 VM+NET/* USE #0": USER RESOURCES RIGHTS ZONE.', create),
     command("delete", "one.acl.delrule",                    (RULES,),  (),
             "Remove rules, by id.", delete),
-    command("list",   "one.acl.info",                       (),        LIST_FORMS,
-            "Show the rules.", show_list),
+    command("list",   "one.acl.info one.zonepool.info",     (),        list_options(COLUMNS),
+            "Show the rules.", lister("one.acl.info", "ACL", COLUMNS)),
     command("explain", "koinon.acl.explain one.userpool.info one.zonepool.info", explanations.PARAMETERS, explanations.OPTIONS,
             "Say why USER may or may not do RIGHT (as USE) to OBJECT (as HOST/#3, or HOST/* for a new one).", explanations.explain),
 )

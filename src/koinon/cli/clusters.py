@@ -16,9 +16,10 @@ from koinon.cli import references
 from koinon.cli.commands import command, each
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
+from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column
-from koinon.cli.users import APPEND, FILE, update_template
+from koinon.cli.template_changes import CHANGES, FILE, update_of
 
 NAME = click.Argument(["name"])
 CLUSTER = click.Argument(["cluster"])
@@ -35,20 +36,16 @@ def _ids(tag: str, cluster: Element) -> str:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("NAME", text_of("NAME")),
-    Column("HOSTS", _count("HOSTS"), right=True),
-    Column("VNETS", _count("VNETS"), right=True),
-    Column("DATASTORES", _count("DATASTORES"), right=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the cluster."),
+    Column("NAME", text_of("NAME"), about="Name of the cluster."),
+    Column("HOSTS", _count("HOSTS"), right=True, about="How many hosts it has."),
+    Column("VNETS", _count("VNETS"), right=True, about="How many virtual networks it has."),
+    Column("DATASTORES", _count("DATASTORES"), right=True, about="How many datastores it has."),
 )
 
 
 def create(connection: Connection, name: str) -> None:
     click.echo(f"ID: {connection.call('one.cluster.allocate', name)}")
-
-
-def update(connection: Connection, cluster: str, file: str | None, append: bool) -> None:
-    update_template(connection, "cluster", _id(connection, cluster), file, append)
 
 
 def rename(connection: Connection, cluster: str, name: str) -> None:
@@ -65,10 +62,6 @@ def delhost(connection: Connection, cluster: str, hosts: str) -> None:
 
 def delete(connection: Connection, clusters: str) -> None:
     each(connection, "cluster", clusters, lambda oid: connection.call("one.cluster.delete", oid))
-
-
-def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
-    print_pool(connection.call("one.clusterpool.info"), "CLUSTER", COLUMNS, titles, form)
 
 
 def show(connection: Connection, cluster: str, form: str | None) -> None:
@@ -89,8 +82,9 @@ CLUSTER_COMMANDS = (
     #       verb       calls                                           arguments         options        help
     command("create",  "one.cluster.allocate",                         (NAME,),          (),
             "Add a cluster to the zone that answers.", create),
-    command("update",  "one.cluster.update one.cluster.info one.clusterpool.info", (CLUSTER, FILE), (APPEND,),
-            "Change a cluster's template: from FILE (- for standard input), else in an editor.", update),
+    command("update",  "one.cluster.update one.cluster.info one.clusterpool.info", (CLUSTERS, FILE), CHANGES,
+            "Change clusters' templates: from FILE (- for standard input), with --set and --unset, else in an editor.",
+            update_of("cluster")),
     command("rename",  "one.cluster.rename one.clusterpool.info",      (CLUSTER, NAME),  (),
             "Give a cluster another name.", rename),
     command("addhost", "one.cluster.addhost one.clusterpool.info one.hostpool.info", (CLUSTER, HOSTS), (),
@@ -99,8 +93,8 @@ CLUSTER_COMMANDS = (
             "Move hosts of a cluster to the default cluster.", delhost),
     command("delete",  "one.cluster.delete one.clusterpool.info",      (CLUSTERS,),      (),
             "Remove clusters that have no hosts.", delete),
-    command("list",    "one.clusterpool.info",                         (),               LIST_FORMS,
-            "Show the clusters that you may see.", show_list),
+    command("list",    "one.clusterpool.info one.zonepool.info",       (),               list_options(COLUMNS),
+            "Show the clusters that you may see.", lister("one.clusterpool.info", "CLUSTER", COLUMNS)),
     command("show",    "one.cluster.info one.clusterpool.info",        (CLUSTER,),       SHOW_FORMS,
             "Show one cluster.", show),
 )

@@ -6,23 +6,28 @@ Each function is one verb; its row in the table at the end says what it is for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from xml.etree.ElementTree import Element
 
 import click
 
 from koinon.cli import references
-from koinon.cli.acl import add_rule
+from koinon.cli.acl import add_rule, parse_rule
 from koinon.cli.commands import command, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
+from koinon.cli.passwords import password_from
+from koinon.cli.pools import list_options, lister
 from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, quota_of, vlan
 from koinon.cli.tables import Column
-from koinon.cli.users import APPEND, FILE, GROUP, USERS, update_template
+from koinon.cli.template_changes import CHANGES, FILE, update_of
+from koinon.cli.users import GROUP, USERS
 from koinon.client.errors import ClientError, RefusedError
 
-CREATE_RULE = "VM+IMAGE+TEMPLATE+DOCUMENT+SECGROUP+VROUTER+VMGROUP+BACKUPJOB/* CREATE"
+RESOURCES = "VM+IMAGE+TEMPLATE+DOCUMENT+SECGROUP+VROUTER+VMGROUP+BACKUPJOB"
 
 NAME = click.Argument(["name"], required=False)
 GROUPS = click.Argument(["groups"], metavar="GROUPS")
@@ -31,6 +36,10 @@ NAMED = click.Option(["-n", "--name", "named"], metavar="NAME", help="The group'
 NO_RULE = click.Option(
     ["--no-create-rule"], is_flag=True, help="Don't add the rule that lets members create objects in the zone that answers."
 )
+WHICH = click.Option(["-r", "--resources"], metavar="KINDS", help="What members may create, as in VM+NET+IMAGE.")
+ADMIN_USER = click.Option(["-u", "--admin_user", "--admin-user"], metavar="NAME", help="Make this user too, as the group's administrator.")
+ADMIN_PASSWORD = click.Option(["-p", "--admin_password", "--admin-password"], metavar="PASSWORD", help="Its password; else asked for.")
+ADMIN_DRIVER = click.Option(["-d", "--admin_driver", "--admin-driver"], default="core", show_default=True, help="How it is authenticated.")
 
 
 def _ids(tag: str, group: Element) -> str:
@@ -38,32 +47,55 @@ def _ids(tag: str, group: Element) -> str:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("NAME", text_of("NAME")),
-    Column[Element]("USERS", lambda group: str(len(group.findall("USERS/ID"))), right=True),
-    Column[Element]("ADMINS", lambda group: _ids("ADMINS", group)),
-    Column[Element]("MEMBERS", lambda group: _ids("USERS", group), extra=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the group."),
+    Column("NAME", text_of("NAME"), about="Name of the group."),
+    Column[Element]("USERS", lambda group: str(len(group.findall("USERS/ID"))), right=True, about="How many members it has."),
+    Column[Element]("ADMINS", lambda group: _ids("ADMINS", group), about="Ids of its administrators."),
+    Column[Element]("MEMBERS", lambda group: _ids("USERS", group), extra=True, about="Ids of its members."),
 )
 
 
-def create(connection: Connection, name: str | None, named: str | None, no_create_rule: bool) -> None:
+def create(
+    connection: Connection,
+    name: str | None,
+    named: str | None,
+    no_create_rule: bool,
+    resources: str | None,
+    admin_user: str | None,
+    admin_password: str | None,
+    admin_driver: str,
+) -> None:
     if (name is None) == (named is None):
         usage("Give the group's name once: as an argument or with --name.")
+    if resources is not None and no_create_rule:
+        usage("--resources is for the rule that --no-create-rule leaves out.")
+    if admin_user is None and admin_password is not None:
+        usage("--admin_password goes with --admin_user.")
+    right = f"{resources or RESOURCES}/* CREATE"
+    parse_rule(f"@1 {right} #0", 0)
+    secret = None if admin_user is None else password_from(admin_password, f"Password for {admin_user}", confirm=True)
     zone_id = -1 if no_create_rule else connection.own_zone()  # asked before anything is made
-    gid = connection.call("one.group.allocate", name or named or "")
+    gid = int(connection.call("one.group.allocate", name or named or ""))
     click.echo(f"ID: {gid}")
-    if no_create_rule:
-        return
+    if not no_create_rule:
+        rule = f"@{gid} {right} #{zone_id}"
+        with _afterwards(f'the rule that lets its members create objects. Add it with: oneacl create "{rule}"'):
+            add_rule(connection, rule)
+    if admin_user is not None and secret is not None:
+        with _afterwards(f"its administrator {admin_user}. Use `oneuser create --group {gid}` and `onegroup addadmin`"):
+            uid = int(connection.call("one.user.allocate", admin_user, secret, admin_driver, [gid]))
+            connection.call("one.group.addadmin", gid, uid)
+        click.echo(f"ADMIN ID: {uid}")
+
+
+@contextmanager
+def _afterwards(missing: str) -> Iterator[None]:
+    """The group is there: a failure now says what is missing."""
     try:
-        add_rule(connection, f"@{gid} {CREATE_RULE} #{zone_id}")
+        yield
     except ClientError as error:
-        rule = f'oneacl create "@{gid} {CREATE_RULE} #{zone_id}"'
-        error.text = f"The group was made, but not the rule that lets its members create objects: {error.text}\nAdd it with: {rule}"
+        error.text = f"{error.text}\nThe group was made, but not {missing}"
         raise
-
-
-def update(connection: Connection, group: str, file: str | None, append: bool) -> None:
-    update_template(connection, "group", connection.id_of("group", references.parse_one(group)), file, append)
 
 
 def delete(connection: Connection, groups: str) -> None:
@@ -91,10 +123,6 @@ def _change_admins(connection: Connection, call: str, groups: str, users: str) -
         raise failed
 
 
-def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
-    print_pool(connection.call("one.grouppool.info"), "GROUP", COLUMNS, titles, form)
-
-
 def show(connection: Connection, group: str | None, form: str | None) -> None:
     gid = -1 if group is None else connection.id_of("group", references.parse_one(group))
     raw = connection.call("one.group.info", gid)
@@ -105,13 +133,16 @@ def show(connection: Connection, group: str | None, form: str | None) -> None:
     print_object(facts, found.find("TEMPLATE"), form)
 
 
+CREATE_CALLS = "one.group.allocate one.group.addadmin one.user.allocate one.acl.addrule one.system.config"
+CREATE_OPTIONS = (NAMED, NO_RULE, WHICH, ADMIN_USER, ADMIN_PASSWORD, ADMIN_DRIVER)
+
 # fmt: off
 GROUP_COMMANDS = (
     #       verb        calls                                    arguments        options            help
-    command("create",   "one.group.allocate one.acl.addrule one.system.config", (NAME,), (NAMED, NO_RULE),
+    command("create",   CREATE_CALLS, (NAME,), CREATE_OPTIONS,
             "Add a group to the federation, and the rule that lets its members create objects.", create),
-    command("update",   "one.group.update one.group.info one.grouppool.info", (GROUP, FILE), (APPEND,),
-            "Change a group's template: from FILE (- for standard input), else in an editor.", update),
+    command("update",   "one.group.update one.group.info one.grouppool.info", (GROUPS, FILE), CHANGES,
+            "Change groups' templates: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("group")),
     command("addadmin", "one.group.addadmin one.grouppool.info one.userpool.info", (GROUPS, USERS), (),
             "Make members administrators of their groups.", addadmin),
     command("deladmin", "one.group.deladmin one.grouppool.info one.userpool.info", (GROUPS, USERS), (),
@@ -126,8 +157,8 @@ GROUP_COMMANDS = (
             "Set the quotas of groups that have none of their own in one zone.", default_quota_of("group")),
     command("vlan",     "one.group.vlan one.group.info one.grouppool.info", (GROUP, LIMITS_FILE), (),
             "Replace a group's VLAN rules in one zone: from FILE (- for standard input), else in an editor.", vlan),
-    command("list",     "one.grouppool.info",                    (),              LIST_FORMS,
-            "Show the groups that you may see.", show_list),
+    command("list",     "one.grouppool.info one.zonepool.info",  (),              list_options(COLUMNS),
+            "Show the groups that you may see.", lister("one.grouppool.info", "GROUP", COLUMNS)),
     command("show",     "one.group.info one.grouppool.info",     (OWN,),          SHOW_FORMS,
             "Show one group; without GROUP your primary one.", show),
 )

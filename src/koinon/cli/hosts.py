@@ -14,9 +14,10 @@ from koinon.cli import references
 from koinon.cli.commands import command, each
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
+from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, state_colour
-from koinon.cli.users import APPEND, FILE, update_template
+from koinon.cli.template_changes import CHANGES, FILE, update_of
 
 ENABLE, DISABLE, OFFLINE = 0, 1, 2
 DEFAULT_CLUSTER = -1
@@ -37,23 +38,19 @@ def _state(host: Element) -> str:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("NAME", text_of("NAME")),
-    Column("CLUSTER", text_of("CLUSTER")),
-    Column("STATE", _state, colour=state_colour),
-    Column("IM_MAD", text_of("IM_MAD"), extra=True),
-    Column("VM_MAD", text_of("VM_MAD"), extra=True),
-    Column("CLUSTER_ID", text_of("CLUSTER_ID"), right=True, extra=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the host."),
+    Column("NAME", text_of("NAME"), about="Name of the host."),
+    Column("CLUSTER", text_of("CLUSTER"), about="Name of its cluster."),
+    Column("STATE", _state, colour=state_colour, about="What people, or later probes, said of it."),
+    Column("IM_MAD", text_of("IM_MAD"), extra=True, about="Its information driver."),
+    Column("VM_MAD", text_of("VM_MAD"), extra=True, about="Its virtualization driver."),
+    Column("CLUSTER_ID", text_of("CLUSTER_ID"), right=True, extra=True, about="Id of its cluster."),
 )
 
 
 def create(connection: Connection, hostname: str, im: str, vm: str, cluster: str | None) -> None:
     cluster_id = DEFAULT_CLUSTER if cluster is None else connection.id_of("cluster", references.parse_one(cluster))
     click.echo(f"ID: {connection.call('one.host.allocate', hostname, im, vm, cluster_id)}")
-
-
-def update(connection: Connection, host: str, file: str | None, append: bool) -> None:
-    update_template(connection, "host", _id(connection, host), file, append)
 
 
 def rename(connection: Connection, host: str, name: str) -> None:
@@ -74,10 +71,6 @@ def offline(connection: Connection, hosts: str) -> None:
 
 def delete(connection: Connection, hosts: str) -> None:
     each(connection, "host", hosts, lambda oid: connection.call("one.host.delete", oid))
-
-
-def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
-    print_pool(connection.call("one.hostpool.info"), "HOST", COLUMNS, titles, form)
 
 
 def show(connection: Connection, host: str, form: str | None) -> None:
@@ -106,8 +99,8 @@ HOST_COMMANDS = (
     #       verb       calls                                  arguments         options        help
     command("create",  "one.host.allocate one.clusterpool.info", (HOSTNAME,),   (IM, VM, CLUSTER),
             "Add a host to the zone that answers.", create),
-    command("update",  "one.host.update one.host.info one.hostpool.info", (HOST, FILE), (APPEND,),
-            "Change a host's template: from FILE (- for standard input), else in an editor.", update),
+    command("update",  "one.host.update one.host.info one.hostpool.info", (HOSTS, FILE), CHANGES,
+            "Change hosts' templates: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("host")),
     command("rename",  "one.host.rename one.hostpool.info",   (HOST, NEW_NAME), (),
             "Give a host another name.", rename),
     command("enable",  "one.host.status one.hostpool.info",   (HOSTS,),         (),
@@ -118,11 +111,11 @@ HOST_COMMANDS = (
             "Say that hosts are off.", offline),
     command("delete",  "one.host.delete one.hostpool.info",   (HOSTS,),         (),
             "Remove hosts.", delete),
-    command("list",    "one.hostpool.info",                   (),               LIST_FORMS,
-            "Show the hosts that you may see.", show_list),
+    command("list",    "one.hostpool.info one.zonepool.info", (),               list_options(COLUMNS),
+            "Show the hosts that you may see.", lister("one.hostpool.info", "HOST", COLUMNS)),
     command("show",    "one.host.info one.hostpool.info",     (HOST,),          SHOW_FORMS,
             "Show one host.", show),
-    command("monitoring", "one.host.monitoring one.hostpool.monitoring one.hostpool.info", (ANY_HOST,), SHOW_FORMS[:2],
-            "Print the samples of a host, or of all, as XML or JSON.", monitoring),
+    command("monitoring", "one.host.monitoring one.hostpool.monitoring one.hostpool.info", (ANY_HOST,), SHOW_FORMS[:3],
+            "Print the samples of a host, or of all, as XML, JSON or YAML.", monitoring),
 )
 # fmt: on

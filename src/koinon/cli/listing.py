@@ -1,26 +1,42 @@
-"""``list`` and ``show`` in every form: a table, CSV, JSON, or the zone's XML as it came."""
+"""``list`` and ``show`` in every form: a table, CSV, JSON, YAML, or the zone's XML as it came.
+
+Not here: lists of what zones hold, from one zone or all (pools.py).
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element
 
 import click
 
 from koinon.cli import documents
+from koinon.cli.filters import Condition
 from koinon.cli.tables import Column, print_csv, print_facts, print_table, visible_lines
+from koinon.cli.yaml_text import to_yaml
 
 T = TypeVar("T")
 
 JSON = click.Option(["-j", "--json", "form"], flag_value="json", type=str, help="Print JSON.")
+YAML = click.Option(["-y", "--yaml", "form"], flag_value="yaml", type=str, help="Print YAML.")
 XML = click.Option(["-x", "--xml", "form"], flag_value="xml", type=str, help="Print the zone's XML document.")
 CSV = click.Option(["--csv", "form"], flag_value="csv", type=str, help="Print comma separated values.")
 COLUMNS = click.Option(["-l", "--list", "titles"], metavar="COLUMNS", help="Only these columns, separated by commas, in this order.")
+FILTER = click.Option(
+    ["-f", "--filter", "filters"],
+    metavar="CONDITION",
+    multiple=True,
+    help="Only rows where COLUMN=VALUE, COLUMN!=VALUE or COLUMN~PART; all conditions must hold.",
+)
 
-LIST_FORMS = (COLUMNS, JSON, XML, CSV)
-SHOW_FORMS = (JSON, XML, CSV)
+SHOW_FORMS = (JSON, YAML, XML, CSV)
+
+
+def list_forms(columns: Sequence[Column[Any]]) -> tuple[click.Parameter, ...]:
+    """The options of a list with these columns."""
+    return (COLUMNS, FILTER, _describing(columns), JSON, YAML, XML, CSV)
 
 
 def choose(columns: Sequence[Column[T]], titles: str | None) -> list[Column[T]]:
@@ -39,6 +55,12 @@ def choose(columns: Sequence[Column[T]], titles: str | None) -> list[Column[T]]:
     return [known[title] for title in wanted]
 
 
+def kept(columns: Sequence[Column[T]], conditions: Sequence[Condition], row: T) -> bool:
+    """Whether a row meets all conditions on its columns."""
+    picks = {column.title: column.pick for column in columns}
+    return all(condition.holds(picks[condition.title](row)) for condition in conditions)
+
+
 def print_rows(columns: Sequence[Column[T]], rows: Sequence[T], titles: str | None, form: str | None) -> None:
     """Print rows as a table, or as CSV."""
     chosen = choose(columns, titles)
@@ -48,24 +70,24 @@ def print_rows(columns: Sequence[Column[T]], rows: Sequence[T], titles: str | No
         print_table(chosen, rows)
 
 
-def print_pool(raw: str | int, tag: str, columns: Sequence[Column[Element]], titles: str | None, form: str | None) -> None:
-    """Print a pool document; rows ascend by id."""
-    if print_document(raw, form):
-        return
-    rows = sorted(documents.read(raw).findall(tag), key=lambda element: documents.number(element, "ID"))
-    print_rows(columns, rows, titles, form)
-
-
 def print_document(raw: str | int, form: str | None) -> bool:
-    """Print a document as XML or JSON if that was asked for; False otherwise."""
+    """Print a document as XML, JSON or YAML if that was asked for; False otherwise."""
     if form == "xml":
         click.echo(raw)
-    elif form == "json":
-        root = documents.read(raw)
-        print_json({root.tag: documents.to_plain(root)})
-    else:
+        return True
+    if form not in ("json", "yaml"):
         return False
+    root = documents.read(raw)
+    print_plain({root.tag: documents.to_plain(root)}, form)
     return True
+
+
+def print_plain(value: object, form: str) -> None:
+    """Print a value as ``json`` or ``yaml``."""
+    if form == "yaml":
+        click.echo(to_yaml(value), nl=False)
+    else:
+        print_json(value)
 
 
 def print_object(facts: Sequence[tuple[str, str]], template: Element | None, form: str | None) -> None:
@@ -88,3 +110,23 @@ def print_json(value: object) -> None:
 
 def _fact(position: int) -> Callable[[Sequence[tuple[str, str]]], str]:
     return lambda facts: facts[position][1]
+
+
+def _describing(columns: Sequence[Column[Any]]) -> click.Option:
+    """``--describe``: eager, so that it needs neither a zone nor what else the command asks for."""
+
+    def describe(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            print_table(
+                [
+                    Column[Column[Any]]("COLUMN", lambda column: column.title),
+                    Column[Column[Any]]("DEFAULT", lambda column: "no" if column.extra else "yes"),
+                    Column[Column[Any]]("DESCRIPTION", lambda column: column.about),
+                ],
+                columns,
+            )
+            context.exit()
+
+    return click.Option(
+        ["--describe"], is_flag=True, is_eager=True, expose_value=False, callback=describe, help="Tell what the columns are, and end."
+    )

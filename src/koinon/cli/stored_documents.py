@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import click
@@ -17,10 +18,11 @@ from koinon.cli import references
 from koinon.cli.commands import command, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
+from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, moment
+from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
 from koinon.cli.templates import read_source
-from koinon.cli.users import APPEND, FILE, update_template
 
 ALL = -2
 MINE = -3
@@ -58,19 +60,26 @@ def _lock(document: Element) -> str:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("USER", text_of("UNAME")),
-    Column("GROUP", text_of("GNAME")),
-    Column("NAME", text_of("NAME")),
-    Column("LOCK", _lock),
-    Column("TYPE", text_of("TYPE"), right=True, extra=True),
-    Column("PERMISSIONS", _permissions, extra=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the document."),
+    Column("USER", text_of("UNAME"), about="Name of its owner."),
+    Column("GROUP", text_of("GNAME"), about="Name of its group."),
+    Column("NAME", text_of("NAME"), about="Name of the document; others may have it too."),
+    Column("LOCK", _lock, about="Least right that a lock stops."),
+    Column("TYPE", text_of("TYPE"), right=True, extra=True, about="Type of the document."),
+    Column("PERMISSIONS", _permissions, extra=True, about="Use, manage and admin for owner, group and others."),
 )
 
 
-def create(connection: Connection, file: str | None, name: str | None, kind: int) -> None:
+def create(connection: Connection, file: str | None, name: str | None, kind: int, in_editor: bool) -> None:
+    if in_editor:
+        if file is not None:
+            usage("Give either a file or --edit.")
+        written = compose(f"NAME = {quoted(name or '')}\n")
+        if written is not None:
+            click.echo(f"ID: {connection.call('one.document.allocate', written, kind)}")
+        return
     if file is None and name is None:
-        usage("Give a file with template text (- for standard input), or --name, or both.")
+        usage("Give a file with template text (- for standard input), or --name, or both; or --edit.")
     template = read_source(file) if file is not None else ""
     if name is not None and template.lstrip().startswith("<"):
         usage("--name goes with template text; in XML, NAME says the name.")
@@ -81,10 +90,6 @@ def create(connection: Connection, file: str | None, name: str | None, kind: int
 
 def clone(connection: Connection, document: str, name: str) -> None:
     click.echo(f"ID: {connection.call('one.document.clone', _id(document), name)}")
-
-
-def update(connection: Connection, document: str, file: str | None, append: bool) -> None:
-    update_template(connection, "document", _id(document), file, append)
 
 
 def rename(connection: Connection, document: str, name: str) -> None:
@@ -121,8 +126,8 @@ def delete(connection: Connection, documents: str) -> None:
     _each(connection, documents, lambda oid: connection.call("one.document.delete", oid))
 
 
-def show_list(connection: Connection, titles: str | None, form: str | None, kind: int, mine: bool) -> None:
-    print_pool(connection.call("one.documentpool.info", MINE if mine else ALL, -1, -1, kind), "DOCUMENT", COLUMNS, titles, form)
+def show_list(connection: Connection, kind: int, mine: bool, **asked: Any) -> None:
+    _show(connection, **asked, parameters=(MINE if mine else ALL, -1, -1, kind))
 
 
 def show(connection: Connection, document: str, form: str | None) -> None:
@@ -139,13 +144,17 @@ def show(connection: Connection, document: str, form: str | None) -> None:
 
 
 def _each(connection: Connection, written: str, act: Callable[[int], object]) -> None:
-    for reference in references.parse_many(written):
-        _require_id(reference)
+    _require_ids(written)
     each(connection, "document", written, act)
 
 
 def _id(written: str) -> int:
     return _require_id(references.parse_one(written))
+
+
+def _require_ids(written: str) -> None:
+    for reference in references.parse_many(written):
+        _require_id(reference)
 
 
 def _require_id(reference: references.Reference) -> int:
@@ -154,15 +163,18 @@ def _require_id(reference: references.Reference) -> int:
     return usage(f"{reference!r} is not the id of a document: two may have one name. See `onedocument list --type NUMBER`.")
 
 
+_show = lister("one.documentpool.info", "DOCUMENT", COLUMNS)
+
 # fmt: off
 DOCUMENT_COMMANDS = (
     #       verb      calls                                       arguments           options          help
-    command("create", "one.document.allocate",                    (FILE,),            (TYPE, NAMED),
+    command("create", "one.document.allocate",                    (FILE,),            (TYPE, NAMED, EDIT),
             "Add a document to the zone that answers, from FILE (- for standard input) or with a name alone.", create),
     command("clone",  "one.document.clone",                       (DOCUMENT, NAME),   (),
             "Copy a document under another name.", clone),
-    command("update", "one.document.update one.document.info",    (DOCUMENT, FILE),   (APPEND,),
-            "Change a document's template: from FILE (- for standard input), else in an editor.", update),
+    command("update", "one.document.update one.document.info",    (DOCUMENTS, FILE),  CHANGES,
+            "Change documents' templates: from FILE (- for standard input), with --set and --unset, else in an editor.",
+            update_of("document", _require_ids)),
     command("rename", "one.document.rename",                      (DOCUMENT, NAME),   (),
             "Give a document another name.", rename),
     command("chown",  "one.document.chown one.userpool.info one.grouppool.info", (DOCUMENTS, USER, NEW_GROUP), (),
@@ -177,7 +189,7 @@ DOCUMENT_COMMANDS = (
             "Free locked documents.", unlock),
     command("delete", "one.document.delete",                      (DOCUMENTS,),       (),
             "Remove documents.", delete),
-    command("list",   "one.documentpool.info",                    (),                 (*LIST_FORMS, TYPE, MINE_ONLY),
+    command("list",   "one.documentpool.info one.zonepool.info",  (),                 (*list_options(COLUMNS), TYPE, MINE_ONLY),
             "Show the documents of one type that you may see.", show_list),
     command("show",   "one.document.info",                        (DOCUMENT,),        SHOW_FORMS,
             "Show one document.", show),

@@ -6,21 +6,27 @@ Each function is one verb; its row in the table at the end says what it is for.
 
 from __future__ import annotations
 
-from xml.etree.ElementTree import Element
+import re
+from urllib.parse import quote
+from xml.etree.ElementTree import Element, tostring
 
 import click
 
 from koinon.cli import references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
-from koinon.cli.documents import number, read, template_text, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool, print_rows
+from koinon.cli.documents import number, read, text, text_of
+from koinon.cli.filters import parse_conditions
+from koinon.cli.listing import SHOW_FORMS, kept, list_forms, print_document, print_object, print_rows
 from koinon.cli.passwords import password_from
+from koinon.cli.pools import list_options, lister
 from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, quota_of
 from koinon.cli.tables import Column, moment, state_colour
-from koinon.cli.templates import edit, read_source
+from koinon.cli.template_changes import CHANGES, FILE, change_attributes, update_of
 from koinon.client import contexts
 from koinon.client.errors import SetupError
+
+_MASK = re.compile(r"[0-7]{3}", re.ASCII)
 
 TOKEN_S = 36_000  # what OpenNebula's clients ask for: ten hours
 
@@ -31,12 +37,12 @@ USERS = click.Argument(["users"], metavar="USERS")
 SELF = click.Argument(["user"], required=False)
 GROUP = click.Argument(["group"])
 DRIVER = click.Argument(["driver"])
-FILE = click.Argument(["file"], required=False)
+MASK = click.Argument(["mask"], required=False)
+SOUGHT = click.Argument(["password"])
 TOKEN = click.Argument(["words"], nargs=-1, required=True, metavar="[USER] TOKEN")
 
 AUTH = click.Option(["--driver"], default="core", show_default=True, help="How the user is authenticated.")
 GROUPS = click.Option(["--group", "groups"], metavar="GROUPS", help="Ids or names of groups; the first becomes the primary one.")
-APPEND = click.Option(["-a", "--append"], is_flag=True, help="Add to the template, or change what it holds, instead of replacing it.")
 TIME = click.Option(["--time", "seconds"], type=int, default=TOKEN_S, show_default=True, help="Seconds until it expires; -1 for never.")
 FOR_GROUP = click.Option(["--group"], metavar="GROUP", help="Narrow the token to this one of the user's groups.")
 FORCE = click.Option(["--force"], is_flag=True, help="Replace the session file that exists.")
@@ -51,13 +57,13 @@ def _groups(user: Element) -> str:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("NAME", text_of("NAME")),
-    Column("ENABLED", _state, colour=state_colour),
-    Column("GROUP", text_of("GNAME")),
-    Column("AUTH", text_of("AUTH_DRIVER")),
-    Column("GID", text_of("GID"), right=True, extra=True),
-    Column("GROUPS", _groups, extra=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the user."),
+    Column("NAME", text_of("NAME"), about="Name of the user."),
+    Column("ENABLED", _state, colour=state_colour, about="Whether the user may log in."),
+    Column("GROUP", text_of("GNAME"), about="Name of the primary group."),
+    Column("AUTH", text_of("AUTH_DRIVER"), about="How the user is authenticated."),
+    Column("GID", text_of("GID"), right=True, extra=True, about="Id of the primary group."),
+    Column("GROUPS", _groups, extra=True, about="Ids of all groups."),
 )
 
 
@@ -65,25 +71,6 @@ def create(connection: Connection, name: str, password: str | None, driver: str,
     secret = password_from(password, f"Password for {name}", confirm=True)
     gids = [connection.id_of("group", group) for group in references.parse_many(groups)] if groups else []
     click.echo(f"ID: {connection.call('one.user.allocate', name, secret, driver, gids)}")
-
-
-def update(connection: Connection, user: str, file: str | None, append: bool) -> None:
-    uid = connection.id_of("user", references.parse_one(user))
-    update_template(connection, "user", uid, file, append)
-
-
-def update_template(connection: Connection, noun: str, oid: int, file: str | None, append: bool) -> None:
-    """Replace or extend an object's template from a file, standard input or an editor."""
-    if file is not None:
-        written = read_source(file)
-    else:
-        current = "" if append else template_text(connection.document(f"one.{noun}.info", oid).find("TEMPLATE"))
-        edited = edit(current)
-        if edited is None:
-            complain("Nothing was changed.")
-            return
-        written = edited
-    connection.call(f"one.{noun}.update", oid, written, 1 if append else 0)
 
 
 def passwd(connection: Connection, user: str | None, password: str | None) -> None:
@@ -130,8 +117,33 @@ def disable(connection: Connection, users: str) -> None:
     each(connection, "user", users, lambda uid: connection.call("one.user.enable", uid, False))
 
 
-def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
-    print_pool(connection.call("one.userpool.info"), "USER", COLUMNS, titles, form)
+def umask(connection: Connection, users: str, mask: str | None) -> None:
+    if not mask:
+        change_attributes(connection, "user", users, {}, ["UMASK"])
+        return
+    if _MASK.fullmatch(mask) is None:
+        usage(f"{mask!r} is not three digits from 0 to 7: what new objects deny to owner, group and others, as in 177.")
+    change_attributes(connection, "user", users, {"UMASK": mask}, ())
+
+
+def encode(name: str, password: str | None) -> None:
+    secret = password_from(password, "Password", confirm=False)
+    click.echo(f"{quote(name, safe='')}:{quote(secret, safe='')}")
+
+
+def passwdsearch(
+    connection: Connection, driver: str, password: str, titles: str | None, form: str | None, filters: tuple[str, ...]
+) -> None:
+    if driver == "core" or driver.startswith("server_"):
+        usage(f"Zones never show what they keep as password of users with the driver {driver}.")
+    conditions = parse_conditions(filters, [column.title for column in COLUMNS])
+    raw = connection.call("one.userpool.info")
+    root = read(raw)
+    for user in root.findall("USER"):
+        if text(user, "AUTH_DRIVER") != driver or password not in text(user, "PASSWORD") or not kept(COLUMNS, conditions, user):
+            root.remove(user)
+    if not print_document(tostring(root, "unicode") if form else raw, form):
+        print_rows(COLUMNS, sorted(root.findall("USER"), key=lambda user: number(user, "ID")), titles, form)
 
 
 def show(connection: Connection, user: str | None, form: str | None) -> None:
@@ -181,15 +193,37 @@ def token_delete(connection: Connection, words: tuple[str, ...]) -> None:
     connection.call("one.user.login", _name_of(connection, words[0] if len(words) == 2 else None), token, 0)
 
 
+def token_set(connection: Connection, words: tuple[str, ...], force: bool) -> None:
+    if len(words) > 2:
+        usage("Give one token, and before it the user if it is not yours: token-set [USER] TOKEN.")
+    path = contexts.session_file(connection.environment)
+    if path.exists() and not force:
+        raise SetupError(f"{path} exists already. Use --force to replace it.")
+    token = password_from(words[-1], "Token", confirm=False)
+    name = _name_of(connection, words[0] if len(words) == 2 else None)
+    asking = connection.as_user(f"{name}:{token}")
+    try:
+        asking.call("one.user.info", -1)  # a token that is of no use must not take the place of a session that is
+    finally:
+        asking.close()
+    contexts.save_session(f"{name}:{token}", connection.environment)
+    complain(f"You are {name} now; the token is kept in {path}.")
+
+
 def token_delete_all(connection: Connection, user: str | None) -> None:
     connection.call("one.user.login", _name_of(connection, user), "", 0)
 
 
-def token_list(connection: Connection, user: str | None, titles: str | None, form: str | None) -> None:
+def token_list(connection: Connection, user: str | None, titles: str | None, form: str | None, filters: tuple[str, ...]) -> None:
+    conditions = parse_conditions(filters, [column.title for column in TOKEN_COLUMNS])
     uid = -1 if user is None else connection.id_of("user", references.parse_one(user))
     raw = connection.call("one.user.info", uid)
-    if not print_document(raw, form):
-        print_rows(TOKEN_COLUMNS, read(raw).findall("LOGIN_TOKEN"), titles, form)
+    found = read(raw)
+    for token in found.findall("LOGIN_TOKEN"):
+        if not kept(TOKEN_COLUMNS, conditions, token):
+            found.remove(token)
+    if not print_document(tostring(found, "unicode") if filters else raw, form):
+        print_rows(TOKEN_COLUMNS, found.findall("LOGIN_TOKEN"), titles, form)
 
 
 def _expires(token: Element) -> str:
@@ -203,9 +237,9 @@ def _egid(token: Element) -> str:
 
 
 TOKEN_COLUMNS = (
-    Column("TOKEN", text_of("TOKEN")),  # what is shown of a token names it for token-delete too
-    Column("GROUP", _egid, right=True),
-    Column("EXPIRES", _expires),
+    Column("TOKEN", text_of("TOKEN"), about="What is shown of the token; token-delete takes it."),
+    Column("GROUP", _egid, right=True, about="Id of the group that the token is narrowed to; * if it is not."),
+    Column("EXPIRES", _expires, about="When it expires."),
 )
 
 
@@ -230,8 +264,10 @@ USER_COMMANDS = (
     #       verb                calls                                arguments           options             help
     command("create",           "one.user.allocate one.grouppool.info", (NAME, PASSWORD),  (AUTH, GROUPS),
             "Add a user to the federation.", create),
-    command("update",           "one.user.update one.user.info one.userpool.info", (USER, FILE), (APPEND,),
-            "Change a user's template: from FILE (- for standard input), else in an editor.", update),
+    command("update",           "one.user.update one.user.info one.userpool.info", (USERS, FILE), CHANGES,
+            "Change users' templates: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("user")),
+    command("umask",            "one.user.update one.user.info one.userpool.info", (USERS, MASK), (),
+            "Set what new objects of users deny to owner, group and others; without MASK the zone's default.", umask),
     command("passwd",           "one.user.passwd one.user.info one.userpool.info", (SELF, PASSWORD), (),
             "Change a user's password; without USER your own.", passwd),
     command("chauth",           "one.user.chauth one.userpool.info", (USER, DRIVER, PASSWORD), (),
@@ -254,8 +290,8 @@ USER_COMMANDS = (
             "Set the same quotas for several users in one zone.", batch_quota_of("user")),
     command("defaultquota",     "one.userquota.update one.userquota.info", (LIMITS_FILE,), (),
             "Set the quotas of users who have none of their own in one zone.", default_quota_of("user")),
-    command("list",             "one.userpool.info",                 (),                 LIST_FORMS,
-            "Show the users that you may see.", show_list),
+    command("list",             "one.userpool.info one.zonepool.info", (),               list_options(COLUMNS),
+            "Show the users that you may see.", lister("one.userpool.info", "USER", COLUMNS)),
     command("show",             "one.user.info one.userpool.info",   (SELF,),            SHOW_FORMS,
             "Show one user; without USER yourself.", show),
     command("login",            "one.user.login one.grouppool.info", (SELF, PASSWORD),   (TIME, FOR_GROUP, FORCE),
@@ -266,7 +302,13 @@ USER_COMMANDS = (
             "Revoke one token, given itself or as token-list shows it (- reads it from standard input).", token_delete),
     command("token-delete-all", "one.user.login one.user.info",      (SELF,),            (),
             "Revoke all tokens of a user; without USER yours.", token_delete_all),
-    command("token-list",       "one.user.info one.userpool.info",   (SELF,),            LIST_FORMS,
+    command("token-set",        "one.user.info",                     (TOKEN,),           (FORCE,),
+            "Use a token that you have for further commands (- reads it from standard input).", token_set),
+    command("encode",           "",                                  (NAME, PASSWORD),   (),
+            "Print a name and a password as NAME:PASSWORD with special characters escaped, as ldap log-ins need them.", encode),
+    command("passwdsearch",     "one.userpool.info",                 (DRIVER, SOUGHT),   list_forms(COLUMNS),
+            "Show the users with an authentication driver whose password field holds a text, such as a certificate's name.", passwdsearch),
+    command("token-list",       "one.user.info one.userpool.info",   (SELF,),            list_forms(TOKEN_COLUMNS),
             "Show a user's tokens: the part of their hashes that token-delete takes, and when they expire.", token_list),
 )
 # fmt: on

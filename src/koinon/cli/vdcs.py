@@ -16,10 +16,12 @@ from koinon.cli import references
 from koinon.cli.commands import Command, command, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, print_document, print_object, print_pool
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
+from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column
+from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
 from koinon.cli.templates import read_source
-from koinon.cli.users import APPEND, FILE, GROUP, update_template
+from koinon.cli.users import GROUP
 from koinon.client.errors import RefusedError
 
 ALL_RESOURCES = -10
@@ -55,20 +57,27 @@ def _count(path: str) -> Callable[[Element], str]:
 
 
 COLUMNS = (
-    Column("ID", text_of("ID"), right=True),
-    Column("NAME", text_of("NAME")),
-    Column("GROUPS", _count("GROUPS/ID"), right=True),
-    Column("CLUSTERS", _count("CLUSTERS/CLUSTER"), right=True),
-    Column("HOSTS", _count("HOSTS/HOST"), right=True),
-    Column("VNETS", _count("VNETS/VNET"), right=True),
-    Column("DATASTORES", _count("DATASTORES/DATASTORE"), right=True),
-    Column[Element]("MEMBERS", _groups, extra=True),
+    Column("ID", text_of("ID"), right=True, about="Id of the VDC."),
+    Column("NAME", text_of("NAME"), about="Name of the VDC."),
+    Column("GROUPS", _count("GROUPS/ID"), right=True, about="How many groups it has."),
+    Column("CLUSTERS", _count("CLUSTERS/CLUSTER"), right=True, about="How many clusters it opens; ALL of a zone counts once."),
+    Column("HOSTS", _count("HOSTS/HOST"), right=True, about="How many hosts it opens; ALL of a zone counts once."),
+    Column("VNETS", _count("VNETS/VNET"), right=True, about="How many virtual networks it opens; ALL of a zone counts once."),
+    Column("DATASTORES", _count("DATASTORES/DATASTORE"), right=True, about="How many datastores it opens; ALL of a zone counts once."),
+    Column[Element]("MEMBERS", _groups, extra=True, about="Ids of its groups."),
 )
 
 
-def create(connection: Connection, name_or_file: str | None, named: str | None) -> None:
+def create(connection: Connection, name_or_file: str | None, named: str | None, in_editor: bool) -> None:
+    if in_editor:
+        if name_or_file is not None and ("/" in name_or_file or named is not None):
+            usage("With --edit give the VDC's name at most, once.")
+        written = compose(f'NAME = {quoted(name_or_file or named or "")}\n# DESCRIPTION = ""\n')
+        if written is not None:
+            click.echo(f"ID: {connection.call('one.vdc.allocate', written)}")
+        return
     if name_or_file is None and named is None:
-        usage("Give a name, --name, or a file with template text (- for standard input).")
+        usage("Give a name, --name, --edit, or a file with template text (- for standard input).")
     if name_or_file is None:
         template = f"NAME = {quoted(named or '')}\n"
     elif name_or_file == "-" or Path(name_or_file).is_file():
@@ -82,10 +91,6 @@ def create(connection: Connection, name_or_file: str | None, named: str | None) 
     else:
         template = f"NAME = {quoted(name_or_file)}\n"
     click.echo(f"ID: {connection.call('one.vdc.allocate', template)}")
-
-
-def update(connection: Connection, vdc: str, file: str | None, append: bool) -> None:
-    update_template(connection, "vdc", _id(connection, vdc), file, append)
 
 
 def rename(connection: Connection, vdc: str, name: str) -> None:
@@ -104,10 +109,6 @@ def addgroup(connection: Connection, vdcs: str, group: str) -> None:
 def delgroup(connection: Connection, vdcs: str, group: str) -> None:
     gid = connection.id_of("group", references.parse_one(group))
     each(connection, "vdc", vdcs, lambda oid: connection.call("one.vdc.delgroup", oid, gid))
-
-
-def show_list(connection: Connection, titles: str | None, form: str | None) -> None:
-    print_pool(connection.call("one.vdcpool.info"), "VDC", COLUMNS, titles, form)
 
 
 def show(connection: Connection, vdc: str, form: str | None) -> None:
@@ -194,10 +195,10 @@ def _resource_rows(noun: str, words: str, listed_by: str = "") -> tuple[Command,
 # fmt: off
 VDC_COMMANDS = (
     #       verb        calls                                               arguments          options           help
-    command("create",   "one.vdc.allocate",                                 (NAME_OR_FILE,),   (NAMED,),
-            "Add a VDC, from a name or from a file with template text (- for standard input).", create),
-    command("update",   "one.vdc.update one.vdc.info one.vdcpool.info",     (VDC, FILE),       (APPEND,),
-            "Change a VDC's template: from FILE (- for standard input), else in an editor.", update),
+    command("create",   "one.vdc.allocate",                                 (NAME_OR_FILE,),   (NAMED, EDIT),
+            "Add a VDC, from a name, in an editor, or from a file with template text (- for standard input).", create),
+    command("update",   "one.vdc.update one.vdc.info one.vdcpool.info",     (VDCS, FILE),      CHANGES,
+            "Change VDCs' templates: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("vdc")),
     command("rename",   "one.vdc.rename one.vdcpool.info",                  (VDC, NEW_NAME),   (),
             "Give a VDC another name.", rename),
     command("delete",   "one.vdc.delete one.vdcpool.info",                  (VDCS,),           (),
@@ -210,8 +211,8 @@ VDC_COMMANDS = (
     *_resource_rows("host", "host", "one.hostpool.info"),
     *_resource_rows("datastore", "datastore"),
     *_resource_rows("vnet", "virtual network"),
-    command("list",     "one.vdcpool.info",                                 (),                LIST_FORMS,
-            "Show the VDCs that you may see.", show_list),
+    command("list",     "one.vdcpool.info one.zonepool.info",               (),                list_options(COLUMNS),
+            "Show the VDCs that you may see.", lister("one.vdcpool.info", "VDC", COLUMNS)),
     command("show",     "one.vdc.info one.vdcpool.info",                    (VDC,),            SHOW_FORMS,
             "Show one VDC: its groups, and its resources as ZONE:ID.", show),
 )

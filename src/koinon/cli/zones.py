@@ -7,6 +7,8 @@ Each function is one verb; its row in the table at the end says what it is for.
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import click
@@ -15,10 +17,12 @@ from koinon.cli import documents, references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
-from koinon.cli.listing import LIST_FORMS, SHOW_FORMS, choose, print_document, print_object, print_rows
+from koinon.cli.filters import parse_conditions
+from koinon.cli.listing import SHOW_FORMS, choose, kept, print_document, print_object, print_rows
+from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, state_colour
+from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
 from koinon.cli.templates import read_source
-from koinon.cli.users import APPEND, FILE, update_template
 from koinon.cli.zone_status import STATUS_COLUMNS, ZoneStatus, ask_all
 from koinon.client import contexts
 from koinon.client.contexts import Endpoint
@@ -38,18 +42,18 @@ def _state(zone: Element) -> str:
     return {"0": "enabled", "1": "disabled"}.get(text(zone, "STATE"), text(zone, "STATE"))
 
 
-def _columns(connection: Connection) -> tuple[Column[Element], ...]:
-    here = connection.endpoint.url
+def _columns(here: str) -> tuple[Column[Element], ...]:
+    """``here`` is the address of the zone that answers."""
 
     def current(zone: Element) -> str:
         return "*" if _same_address(text(zone, "TEMPLATE/ENDPOINT"), here) else ""
 
     return (
-        Column("C", current),
-        Column("ID", text_of("ID"), right=True),
-        Column("NAME", text_of("NAME")),
-        Column("STATE", _state, colour=state_colour),
-        Column("ENDPOINT", text_of("TEMPLATE/ENDPOINT")),
+        Column("C", current, about="* marks the zone that answers you."),
+        Column("ID", text_of("ID"), right=True, about="Id of the zone."),
+        Column("NAME", text_of("NAME"), about="Name of the zone."),
+        Column("STATE", _state, colour=state_colour, about="A disabled zone refuses all that changes it."),
+        Column("ENDPOINT", text_of("TEMPLATE/ENDPOINT"), about="Address of its XML-RPC service."),
     )
 
 
@@ -64,8 +68,15 @@ def _same_address(url: str, here: str) -> bool:
         return False
 
 
-def create(connection: Connection, file: str | None, name: str | None, address: str | None) -> None:
-    if file is not None:
+def create(connection: Connection, file: str | None, name: str | None, address: str | None, in_editor: bool) -> None:
+    if in_editor:
+        if file is not None:
+            usage("Give either a file or --edit.")
+        written = compose(f"NAME = {quoted(name or '')}\nENDPOINT = {quoted(address or '')}\n")
+        if written is None:
+            return
+        template = written
+    elif file is not None:
         if name is not None or address is not None:
             usage("Give either a file or --name and --zone-endpoint.")
         template = read_source(file)
@@ -75,10 +86,6 @@ def create(connection: Connection, file: str | None, name: str | None, address: 
         Endpoint.parse(address, "--zone-endpoint")
         template = f"NAME = {quoted(name)}\nENDPOINT = {quoted(address)}\n"
     click.echo(f"ID: {connection.call('one.zone.allocate', template)}")
-
-
-def update(connection: Connection, zone_ref: str, file: str | None, append: bool) -> None:
-    update_template(connection, "zone", _id(connection, zone_ref), file, append)
 
 
 def rename(connection: Connection, zone_ref: str, name: str) -> None:
@@ -97,19 +104,20 @@ def disable(connection: Connection, zone_ref: str) -> None:
     connection.call("one.zone.enable", _id(connection, zone_ref), False)
 
 
-def show_list(connection: Connection, titles: str | None, form: str | None, status: bool) -> None:
-    if status and form in ("xml", "json"):
-        usage("--status can be shown as a table or with --csv.")
-    if form in ("xml", "json"):
-        print_document(connection.call("one.zonepool.info"), form)
-        return
-    columns, zones = _columns(connection), connection.pool("zone")
+def show_list(
+    connection: Connection, titles: str | None, form: str | None, filters: tuple[str, ...], all_zones: bool, status: bool
+) -> None:
+    columns = _columns(connection.endpoint.url)
     if not status:
-        print_rows(columns, zones, titles, form)
+        lister("one.zonepool.info", "ZONE", columns)(connection, titles, form, filters, all_zones)
         return
+    if form not in (None, "csv") or all_zones:
+        usage("--status can be shown as a table or with --csv, and asks all zones anyway.")
     every = [*map(_of_record, columns), *STATUS_COLUMNS]
     choose(every, titles)  # a wrong title is told before zones are asked
-    print_rows(every, ask_all(connection, zones), titles, form)
+    conditions = parse_conditions(filters, [column.title for column in every])
+    rows = ask_all(connection, connection.pool("zone"))
+    print_rows(every, [row for row in rows if kept(every, conditions, row)], titles, form)
 
 
 def show(connection: Connection, zone_ref: str, form: str | None) -> None:
@@ -155,13 +163,15 @@ def _id(connection: Connection, zone_ref: str) -> int:
     return connection.id_of("zone", references.parse_one(zone_ref))
 
 
+LISTED: tuple[Column[Any], ...] = (*_columns(""), *(replace(column, extra=True) for column in STATUS_COLUMNS))
+
 # fmt: off
 ZONE_COMMANDS = (
     #       verb       calls                                    arguments              options           help
-    command("create",  "one.zone.allocate",                     (FILE,),               (NAMED, ADDRESS),
-            "Add a zone record by hand, from FILE or from options (`federation invite` makes one by itself).", create),
-    command("update",  "one.zone.update one.zone.info one.zonepool.info", (ZONE_REF, FILE), (APPEND,),
-            "Change a zone's record: from FILE (- for standard input), else in an editor.", update),
+    command("create",  "one.zone.allocate",                     (FILE,),               (NAMED, ADDRESS, EDIT),
+            "Add a zone record by hand, from FILE, from options or in an editor (`federation invite` makes one by itself).", create),
+    command("update",  "one.zone.update one.zone.info one.zonepool.info", (ZONES, FILE), CHANGES,
+            "Change zones' records: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("zone")),
     command("rename",  "one.zone.rename one.zonepool.info",     (ZONE_REF, NEW_NAME),  (),
             "Give a zone another name.", rename),
     command("enable",  "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
@@ -170,7 +180,7 @@ ZONE_COMMANDS = (
             "Let a zone refuse all that changes it.", disable),
     command("delete",  "one.zone.delete one.zonepool.info",     (ZONES,),              (),
             "Remove zone records.", delete),
-    command("list",    "one.zonepool.info one.zone.raftstatus", (),                    (*LIST_FORMS, STATUS),
+    command("list",    "one.zonepool.info one.zone.raftstatus", (),                    (*list_options(LISTED), STATUS),
             "Show the zones; * in column C marks the one that answers you.", show_list),
     command("show",    "one.zone.info one.zonepool.info",       (ZONE_REF,),           SHOW_FORMS,
             "Show one zone.", show),

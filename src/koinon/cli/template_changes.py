@@ -1,0 +1,103 @@
+"""Changes of templates: ``update`` for one object or many, from a file, from flags, or in an editor; and new templates in an editor.
+
+Path:     a noun's row "update" -> update_of() -> one.NOUN.update
+Not here: reading files and starting editors (templates.py); how a zone merges what is appended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from xml.etree.ElementTree import Element
+
+import click
+
+from koinon.cli import references
+from koinon.cli.commands import complain, each, usage
+from koinon.cli.connection import Connection
+from koinon.cli.documents import quoted, template_text
+from koinon.cli.templates import edit, read_source
+
+FILE = click.Argument(["file"], required=False)
+APPEND = click.Option(["-a", "--append"], is_flag=True, help="Add to the template, or change what it holds, instead of replacing it.")
+SET = click.Option(
+    ["--set", "values"], metavar="NAME=VALUE", multiple=True, help="Set this attribute and leave the others as they are; may be repeated."
+)
+UNSET = click.Option(
+    ["--unset", "removed"], metavar="NAME", multiple=True, help="Remove this attribute and leave the others as they are; may be repeated."
+)
+EDIT = click.Option(["-e", "--edit", "in_editor"], is_flag=True, help="Write the template in an editor.")
+
+CHANGES = (APPEND, SET, UNSET)
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def update_of(noun: str, check: Callable[[str], object] = references.parse_many) -> Callable[..., None]:
+    """The function of a row ``update``, whose first argument is called ``NOUNs``; ``check`` refuses wrong lists of objects."""
+
+    def update(connection: Connection, file: str | None, append: bool, values: Sequence[str], removed: Sequence[str], **named: str) -> None:
+        wanted = named[f"{noun}s"]
+        check(wanted)
+        if values or removed:
+            if file is not None or append:
+                usage("--set and --unset say the whole change: give no file with them, and no --append.")
+            change_attributes(connection, noun, wanted, _pairs(values), [_name(name) for name in removed])
+            return
+        written = read_source(file) if file is not None else _edited(connection, noun, wanted, append)
+        if written is None:
+            complain("Nothing was changed.")
+            return
+        each(connection, noun, wanted, lambda oid: connection.call(f"one.{noun}.update", oid, written, 1 if append else 0))
+
+    return update
+
+
+def change_attributes(connection: Connection, noun: str, wanted: str, values: Mapping[str, str], removed: Sequence[str]) -> None:
+    """Set and remove single attributes of the templates of all objects that ``wanted`` names."""
+    change = "".join(f"{name} = {quoted(value)}\n" for name, value in values.items())
+
+    def act(oid: int) -> None:
+        if not removed:
+            connection.call(f"one.{noun}.update", oid, change, 1)  # the zone merges: no other change is lost
+            return
+        current = connection.document(f"one.{noun}.info", oid).find("TEMPLATE")
+        left = Element("TEMPLATE")
+        left.extend(child for child in (() if current is None else current) if child.tag not in {*removed, *values})
+        connection.call(f"one.{noun}.update", oid, template_text(left) + change, 0)
+
+    each(connection, noun, wanted, act)
+
+
+def compose(skeleton: str) -> str | None:
+    """A new template, written in an editor that opens on ``skeleton``; None if nothing was written."""
+    written = edit(skeleton)
+    if written is None:
+        complain("Nothing was written, so nothing was made.")
+    return written
+
+
+def _edited(connection: Connection, noun: str, wanted: str, append: bool) -> str | None:
+    objects = references.parse_many(wanted)
+    if append:
+        return edit("")
+    if len(objects) > 1:
+        usage("An editor opens on one template. For several objects give a file, --set NAME=VALUE, or --append.")
+    oid = connection.id_of(noun, objects[0])
+    return edit(template_text(connection.document(f"one.{noun}.info", oid).find("TEMPLATE")))
+
+
+def _pairs(values: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for written in values:
+        name, equals, value = written.partition("=")
+        if not equals:
+            usage(f"{written!r} is not NAME=VALUE.")
+        found[_name(name)] = value
+    return found
+
+
+def _name(written: str) -> str:
+    if _NAME.fullmatch(written.strip()) is None:
+        usage(f"{written!r} is not a name of an attribute: letters, digits and _, not beginning with a digit.")
+    return written.strip().upper()
