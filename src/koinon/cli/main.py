@@ -10,6 +10,7 @@ import click
 from koinon.cli.acl import ACL_COMMANDS
 from koinon.cli.clusters import CLUSTER_COMMANDS
 from koinon.cli.commands import InOrder, group_of, run
+from koinon.cli.completion import SHELLS, script, words_of
 from koinon.cli.federation import FEDERATION_COMMANDS
 from koinon.cli.groups import GROUP_COMMANDS
 from koinon.cli.hosts import HOST_COMMANDS
@@ -35,6 +36,9 @@ NOUNS = {
     "federation": ("Membership of the zone on this machine: init, invite, join, leave.", FEDERATION_COMMANDS),
 }
 
+#: nouns that have no command of their own, as OpenNebula has none for them
+OF_KOINON = ("policy", "federation")
+
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -50,6 +54,14 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
     group.add_command(click.Command("server", callback=server, params=[config], help="Run a zone on this machine until SIGTERM or Ctrl-C."))
     for noun, (help, rows) in NOUNS.items():
         group.add_command(group_of(noun, help, rows))
+
+    def complete(shell: str) -> None:
+        click.echo(script(shell, words_of(group), [noun for noun in NOUNS if noun not in OF_KOINON]), nl=False)
+
+    shell = click.Argument(["shell"], type=click.Choice(SHELLS))
+    group.add_command(
+        click.Command("completion", callback=complete, params=[shell], help="Print what makes a shell complete our commands.")
+    )
     click.version_option(package_name="koinon", prog_name="koinon", message="%(prog)s %(version)s")(group)
     return group
 
