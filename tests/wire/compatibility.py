@@ -47,6 +47,7 @@ class Method(msgspec.Struct, frozen=True):
 
 _VERIFIER: Final = "`PASSWORD` is `***` wherever it would show a verifier, and `LOGIN_TOKEN/TOKEN` holds the first digits of a hash."
 _ZONE_KEYS: Final = "The template also shows what zones know each other by: `FEDERATION_ENDPOINT`, `PUBLIC_KEY`, `TRUST`, `INSTANCE`."
+_ASKED: Final = "A resource that another zone says it does not have is refused; OpenNebula does not ask."
 _ONE_VDC_MORE: Final = "A rule that another VDC of the group needs as well stays; OpenNebula removes it."
 _OWN_ZONE_RULES: Final = (
     "Rules and VDC entries about it go if they count in this zone; OpenNebula removes those of every zone, or on a slave none."
@@ -68,6 +69,8 @@ DIFFERS: Final[dict[str, str]] = {
     "one.system.sql": "Not offered: SQL of a caller's own would pass by every check and could not be told apart in the log.",
     "one.user.info": _VERIFIER,
     "one.userpool.info": _VERIFIER,
+    "one.vdc.addcluster": _ASKED,
+    "one.vdc.addhost": _ASKED,
     "one.vdc.delete": _ONE_VDC_MORE,
     "one.vdc.delgroup": _ONE_VDC_MORE,
     "one.vdc.delcluster": _ONE_VDC_MORE,
