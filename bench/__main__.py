@@ -26,6 +26,7 @@ SCENARIOS = {
     "profile": True,
     "allocations": True,
     "catching-up": False,
+    "starting": False,
 }
 
 
@@ -66,6 +67,8 @@ def _tables(wanted: list[str], *, quick: bool) -> Iterator[Table]:
                 yield from _plain(bench, wanted, folder)
         if "catching-up" in wanted:
             yield scenarios.catching_up(folder / "linked", seconds=seconds, pool=pool, statements=statements)
+        if "starting" in wanted:
+            yield scenarios.starting(folder / "alone", pool=pool * 2, settle_s=0 if quick else 60)
 
 
 def _plain(bench: scenarios.Bench, wanted: list[str], folder: Path) -> Iterator[Table]:

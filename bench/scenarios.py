@@ -17,6 +17,7 @@ from typing import Final
 from bench import bounds, calls
 from bench.load import Exchange, Load, Result, forever, repeated, run
 from bench.report import Cell, Table
+from harness import processes
 from harness.zones import Federation, NotThereYet, Zone, federation, wait_until
 
 CONNECTIONS: Final = (1, 8, 32)
@@ -253,6 +254,33 @@ def catching_up(folder: Path, *, seconds: float, pool: int, statements: int) -> 
         ("round trip", "statements missed", "still missing at first look", "s", "statements/s"),
         rows,
         "The slave is stopped, the master writes, the slave starts. Measured from its first answer to the master's position.",
+    )
+
+
+def starting(folder: Path, *, pool: int, settle_s: float) -> Table:
+    """A zone that has run before: from exec to its first answers, and its memory some time later, with few users and with many."""
+    rows: list[tuple[Cell, ...]] = []
+    with federation(folder, 1) as zones:
+        zone = zones.master
+        for users in (2, pool):
+            caller = zones.caller(zone)
+            for number in range(users - 2):
+                caller.value("one.user.allocate", f"user{number}", "x", "public", [])
+            caller.close()
+            starts = []
+            for _ in range(5):
+                zone.stop()
+                began = time.monotonic()
+                zone.start()
+                starts.append(time.monotonic() - began)
+            zones.client(zone).userpool.info()
+            time.sleep(settle_s)
+            rows.append((users, sorted(starts)[2], processes.pss_mib(zone.pid)))
+    return Table(
+        "Start and memory",
+        ("users", "start to first answer s (median of 5)", "PSS MiB"),
+        rows,
+        note=f"A standalone-sized federation of one zone; PSS {settle_s:.0f} s after the start and one list of all users.",
     )
 
 

@@ -114,6 +114,12 @@ def program(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
+def pss_mib(pid: int) -> float:
+    """Memory in MiB that ``pid`` has for itself, plus its share of what it shares with others."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
 def cpu_s(pid: int) -> float:
     """Seconds of processor time that ``pid`` has used, all threads, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
