@@ -35,6 +35,7 @@ BATCH: Final = 100
 ANSWER_S: Final = 15.0
 FIRST_WAIT_S: Final = 0.25
 LONGEST_WAIT_S: Final = 5.0
+LONGEST_UNTRUSTED_S: Final = 60.0
 #: what the master won't do it may do once it knows newer operations, and not before someone has upgraded it
 REFUSED_WAIT_S: Final = 300.0
 
@@ -140,7 +141,8 @@ class Sender:
                 if len(batch) < BATCH:
                     break
         except (LinkError, CloudError, KeyFileError) as error:
-            pause_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures, 16))
+            untrusted = isinstance(error, Refused) and error.reason in ("revoked", "left", "cloned", "unknown zone")
+            pause_s = min(LONGEST_UNTRUSTED_S if untrusted else LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures, 16))
             if not self._failures:
                 log.warning("zone operations wait for the master", error=str(error), wait_s=pause_s)
             self._failures += 1
