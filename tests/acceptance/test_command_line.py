@@ -16,10 +16,10 @@ def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
         yield made
 
 
-def run(zones: Federation, zone: Zone, words: str, *more: str, code: int = 0) -> str:
+def run(zones: Federation, zone: Zone, words: str, *, code: int = 0, session: str = "") -> str:
     """What a command that must end with ``code`` prints; its messages after it."""
     program, *arguments = words.split()
-    done = zone.command(program, *arguments, *more, session=zones.secret, check=False)
+    done = zone.command(program, *arguments, session=session or zones.secret, check=False)
     assert done.returncode == code, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -34,6 +34,8 @@ def test_many_users_are_changed_through_a_slave_and_read_in_the_master(zones: Fe
     run(zones, slave, "oneuser umask ada,cyd 077")
     assert "1 of 3" in run(zones, slave, "oneuser update ada,98,bob --set ROOM=7", code=1)
     zones.settled()
+    own = run(zones, slave, "oneuser list --all-zones --list name", session="bob:Secret1").splitlines()
+    assert [line.split() for line in own] == [["ZONE", "NAME", "ANSWER"], ["master", "bob", "ok"], ["slave1", "bob", "ok"]]
 
     listed = json.loads(run(zones, zones.master, "oneuser list --filter GROUP=physics --json"))["USER_POOL"]["USER"]
     kept = {

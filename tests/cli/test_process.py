@@ -23,7 +23,9 @@ def _python(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Co
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=env or dict(os.environ))
 
 
-@pytest.mark.parametrize("command", ["user --help", "federation status --help", "user list"])
+@pytest.mark.parametrize(
+    "command", ["user --help", "federation status --help", "user list", "user list --all-zones --yaml", "completion bash"]
+)
 def test_no_command_loads_server_code(command: str, zone: StandIn) -> None:
     script = (
         "import sys; from koinon.__main__ import main\n"

@@ -96,7 +96,7 @@ ACL_COMMANDS = (
             'Add a rule, such as "@105 VM+NET/* USE #0": USER RESOURCES RIGHTS ZONE.', create),
     command("delete", "one.acl.delrule",                    (RULES,),  (),
             "Remove rules, by id.", delete),
-    command("list",   "one.acl.info one.zonepool.info",     (),        list_options(COLUMNS),
+    command("list",   "one.acl.info one.zonepool.info one.system.config",     (),        list_options(COLUMNS),
             "Show the rules.", lister("one.acl.info", "ACL", COLUMNS)),
     command("explain", "koinon.acl.explain one.userpool.info one.zonepool.info", explanations.PARAMETERS, explanations.OPTIONS,
             "Say why USER may or may not do RIGHT (as USE) to OBJECT (as HOST/#3, or HOST/* for a new one).", explanations.explain),

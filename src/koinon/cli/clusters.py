@@ -93,7 +93,7 @@ CLUSTER_COMMANDS = (
             "Move hosts of a cluster to the default cluster.", delhost),
     command("delete",  "one.cluster.delete one.clusterpool.info",      (CLUSTERS,),      (),
             "Remove clusters that have no hosts.", delete),
-    command("list",    "one.clusterpool.info one.zonepool.info",       (),               list_options(COLUMNS),
+    command("list",    "one.clusterpool.info one.zonepool.info one.system.config",       (),               list_options(COLUMNS),
             "Show the clusters that you may see.", lister("one.clusterpool.info", "CLUSTER", COLUMNS)),
     command("show",    "one.cluster.info one.clusterpool.info",        (CLUSTER,),       SHOW_FORMS,
             "Show one cluster.", show),

@@ -157,7 +157,7 @@ GROUP_COMMANDS = (
             "Set the quotas of groups that have none of their own in one zone.", default_quota_of("group")),
     command("vlan",     "one.group.vlan one.group.info one.grouppool.info", (GROUP, LIMITS_FILE), (),
             "Replace a group's VLAN rules in one zone: from FILE (- for standard input), else in an editor.", vlan),
-    command("list",     "one.grouppool.info one.zonepool.info",  (),              list_options(COLUMNS),
+    command("list",     "one.grouppool.info one.zonepool.info one.system.config",  (),              list_options(COLUMNS),
             "Show the groups that you may see.", lister("one.grouppool.info", "GROUP", COLUMNS)),
     command("show",     "one.group.info one.grouppool.info",     (OWN,),          SHOW_FORMS,
             "Show one group; without GROUP your primary one.", show),

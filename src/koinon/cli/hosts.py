@@ -111,7 +111,7 @@ HOST_COMMANDS = (
             "Say that hosts are off.", offline),
     command("delete",  "one.host.delete one.hostpool.info",   (HOSTS,),         (),
             "Remove hosts.", delete),
-    command("list",    "one.hostpool.info one.zonepool.info", (),               list_options(COLUMNS),
+    command("list",    "one.hostpool.info one.zonepool.info one.system.config", (),               list_options(COLUMNS),
             "Show the hosts that you may see.", lister("one.hostpool.info", "HOST", COLUMNS)),
     command("show",    "one.host.info one.hostpool.info",     (HOST,),          SHOW_FORMS,
             "Show one host.", show),

@@ -189,7 +189,7 @@ DOCUMENT_COMMANDS = (
             "Free locked documents.", unlock),
     command("delete", "one.document.delete",                      (DOCUMENTS,),       (),
             "Remove documents.", delete),
-    command("list",   "one.documentpool.info one.zonepool.info",  (),                 (*list_options(COLUMNS), TYPE, MINE_ONLY),
+    command("list",   "one.documentpool.info one.zonepool.info one.system.config", (), (*list_options(COLUMNS), TYPE, MINE_ONLY),
             "Show the documents of one type that you may see.", show_list),
     command("show",   "one.document.info",                        (DOCUMENT,),        SHOW_FORMS,
             "Show one document.", show),

@@ -290,7 +290,7 @@ USER_COMMANDS = (
             "Set the same quotas for several users in one zone.", batch_quota_of("user")),
     command("defaultquota",     "one.userquota.update one.userquota.info", (LIMITS_FILE,), (),
             "Set the quotas of users who have none of their own in one zone.", default_quota_of("user")),
-    command("list",             "one.userpool.info one.zonepool.info", (),               list_options(COLUMNS),
+    command("list",             "one.userpool.info one.zonepool.info one.system.config", (),               list_options(COLUMNS),
             "Show the users that you may see.", lister("one.userpool.info", "USER", COLUMNS)),
     command("show",             "one.user.info one.userpool.info",   (SELF,),            SHOW_FORMS,
             "Show one user; without USER yourself.", show),

@@ -211,7 +211,7 @@ VDC_COMMANDS = (
     *_resource_rows("host", "host", "one.hostpool.info"),
     *_resource_rows("datastore", "datastore"),
     *_resource_rows("vnet", "virtual network"),
-    command("list",     "one.vdcpool.info one.zonepool.info",               (),                list_options(COLUMNS),
+    command("list",     "one.vdcpool.info one.zonepool.info one.system.config",               (),                list_options(COLUMNS),
             "Show the VDCs that you may see.", lister("one.vdcpool.info", "VDC", COLUMNS)),
     command("show",     "one.vdc.info one.vdcpool.info",                    (VDC,),            SHOW_FORMS,
             "Show one VDC: its groups, and its resources as ZONE:ID.", show),

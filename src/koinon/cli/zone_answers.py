@@ -1,6 +1,7 @@
 """Ask all zones at once, each within a limit, and say so honestly of those that don't answer.
 
-Holds:    the time for all is bounded, whatever one zone does (even a name server that hangs).
+Holds:    the time for all is bounded, whatever one zone does (even a name server that hangs); what one zone says is never told
+          as another's, though a record hold a wrong address.
 Not here: what is asked (zone_status.py, pools.py).
 """
 
@@ -75,6 +76,17 @@ def why(error: ClientError) -> str:
 def _ask(connection: Connection, zone: Element, limit_s: float, ask: Callable[[Client], T]) -> T | ClientError:
     try:
         with connection.at(documents.text(zone, "TEMPLATE/ENDPOINT"), "its record", answer_s=limit_s) as client:
+            _require_itself(client, zone)
             return ask(client)
     except ClientError as error:
         return error
+
+
+def _require_itself(client: Client, zone: Element) -> None:
+    """Records may hold an address such as localhost, which means another zone on every machine."""
+    try:
+        answering = documents.number(documents.read(client.call("one.system.config")), "FEDERATION/ZONE_ID")
+    except RefusedError:
+        return  # a zone may keep its configuration to itself
+    if answering not in (-1, documents.number(zone, "ID")):
+        raise UnreachableError(f"zone {answering} answers at the address in its record")

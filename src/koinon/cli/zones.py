@@ -180,7 +180,7 @@ ZONE_COMMANDS = (
             "Let a zone refuse all that changes it.", disable),
     command("delete",  "one.zone.delete one.zonepool.info",     (ZONES,),              (),
             "Remove zone records.", delete),
-    command("list",    "one.zonepool.info one.zone.raftstatus", (),                    (*list_options(LISTED), STATUS),
+    command("list",    "one.zonepool.info one.zone.raftstatus one.system.config", (),                    (*list_options(LISTED), STATUS),
             "Show the zones; * in column C marks the one that answers you.", show_list),
     command("show",    "one.zone.info one.zonepool.info",       (ZONE_REF,),           SHOW_FORMS,
             "Show one zone.", show),
