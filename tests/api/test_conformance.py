@@ -285,3 +285,15 @@ def test_a_slave_refuses_malformed_calls_and_strangers_itself(slave: Desk, row: 
         0x100,
     ]
     assert master.sent == []
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.runs is not Runs.LOCAL], ids=by_name)
+def test_a_slave_without_a_master_refuses_shared_writes_that_are_in_order(slave: Desk, row: Call) -> None:
+    """The very call that succeeds on the master: whoever asked knows at once that nothing happened, and may ask again."""
+    sent = good(slave, row)
+    become(slave, "slave")
+    before = slave.site.database.state().position
+    failure = slave.failure(sent[0], row.name, *sent[1:])
+    assert (failure.code, failure.object_id) == (INTERNAL, -1)
+    assert failure.text.startswith("Could not connect to the federation master oned: no sign of life")
+    assert slave.site.database.state().position == before
