@@ -1,0 +1,78 @@
+"""The JSON face of a slave: writes go to the master once, versions are the master's, positions can be waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.zones import Federation, federation
+from tests.api.json_client import JsonClient
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    with federation(tmp_path_factory.mktemp("json"), 2, settings={"login": {"password_hash": "sha256"}}) as zones:
+        yield zones
+
+
+@pytest.fixture
+def master(zones: Federation) -> JsonClient:
+    return JsonClient(zones.master.port, zones.secret)
+
+
+@pytest.fixture
+def slave(zones: Federation) -> JsonClient:
+    return JsonClient(zones.slaves[0].port, zones.secret)
+
+
+def test_a_write_through_a_slave_is_readable_there_and_names_its_position(master: JsonClient, slave: JsonClient) -> None:
+    made = slave.ask("POST", "/groups", {"name": "through"})
+    assert made.status == 201
+    position = made.headers["koinon-position"]
+    assert slave.ask("GET", f"/groups/{made.body['id']}", Koinon_After=position).body["NAME"] == "through"
+    written = master.ask("POST", "/groups", {"name": "at-the-master"})
+    shown = slave.ask("GET", f"/groups/{written.body['id']}", Koinon_After=written.headers["koinon-position"])
+    assert shown.body["NAME"] == "at-the-master"
+
+
+def test_a_repetition_in_another_zone_gets_the_first_outcome(master: JsonClient, slave: JsonClient) -> None:
+    key = "0123456789-through-any-zone"
+    body = {"username": "once", "password": "Secret1"}
+    first = slave.ask("POST", "/users", body, Idempotency_Key=key)
+    for client in (slave, master, slave):
+        again = client.ask("POST", "/users", body, Idempotency_Key=key)
+        assert (again.status, again.body) == (201, first.body)
+        assert again.headers["koinon-position"] == first.headers["koinon-position"]
+    assert "used for another request" in slave.refused(409, "POST", "/users", body | {"username": "twice"}, Idempotency_Key=key)
+    assert "taken" in slave.refused(409, "POST", "/users", body)
+
+
+def test_a_secret_outcome_comes_again_through_either_zone_and_lies_open_in_none(
+    zones: Federation, master: JsonClient, slave: JsonClient
+) -> None:
+    key = "0123456789-token-once"
+    body = {"username": "oneadmin", "valid": 600}
+    tokens = {client.ask("POST", "/login", body, Idempotency_Key=key).body["token"] for client in (slave, master, slave)}
+    assert len(tokens) == 1
+    token = tokens.pop().encode()
+    zones.settled()
+    for zone in zones.zones:
+        assert all(token not in file.read_bytes() for file in zone.state_dir.glob("koinon.db*"))
+
+
+def test_a_version_is_the_same_in_all_zones_and_checked_at_the_master(zones: Federation, master: JsonClient, slave: JsonClient) -> None:
+    made = master.ask("POST", "/vdcs", {"template": {"NAME": "versions"}}).body["id"]
+    zones.settled()
+    first = slave.ask("GET", f"/vdcs/{made}").headers["etag"]
+    assert first == master.ask("GET", f"/vdcs/{made}").headers["etag"]
+    assert slave.ask("PATCH", f"/vdcs/{made}/template", {"template": {"A": "1"}}, If_Match=first).status == 200
+    told = slave.refused(412, "PATCH", f"/vdcs/{made}/template", {"template": {"A": "2"}}, If_Match=first)
+    assert "not the version" in told
+    assert master.ask("GET", f"/vdcs/{made}").body["TEMPLATE"]["A"] == "1"
+
+
+def test_a_refusal_of_the_master_keeps_its_status(slave: JsonClient) -> None:
+    assert slave.refused(404, "DELETE", "/users/99999") == "Error getting user [99999]."
+    assert slave.refused(409, "POST", "/groups", {"name": "users"})
+    assert slave.refused(422, "POST", "/groups", {"name": ""})
