@@ -87,3 +87,18 @@ def test_what_the_editor_shows_a_zone_reads_back(zone: StandIn) -> None:
     before = zone.limits("user", 1).to_xml()
     zone.limits("user", 1).set_limits(limits_text(read(f"<USER>{before}</USER>")), clusters=())
     assert zone.limits("user", 1).to_xml() == before
+
+
+@pytest.mark.parametrize("noun", ["user", "group"])
+def test_show_tells_what_is_limited_in_the_zone(koinon: Koinon, zone: StandIn, noun: str) -> None:
+    assert "QUOTAS" not in koinon(noun, "show", "1").out
+    zone.limits(noun, 1).set_limits("VM=[CPU=4,MEMORY=-2] NETWORK=[ID=3,LEASES=2]", clusters=())
+    outcome = koinon(noun, "show", "1")
+    assert outcome.lines[-5:] == [
+        ["QUOTAS", "IN", "THIS", "ZONE"],
+        ["QUOTA", "OF", "METRIC", "USED", "LIMIT"],
+        ["NETWORK", "3", "LEASES", "0", "2"],
+        ["VM", "-", "CPU", "0", "4"],
+        ["VM", "-", "MEMORY", "0", "none"],
+    ]
+    assert "QUOTAS IN" not in koinon(noun, "show", "1", "--csv").out

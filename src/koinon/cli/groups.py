@@ -21,7 +21,7 @@ from koinon.cli.documents import read, text, text_of
 from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.passwords import password_from
 from koinon.cli.pools import list_options, lister
-from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, quota_of, vlan
+from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, print_quotas, quota_of, vlan
 from koinon.cli.tables import Column
 from koinon.cli.template_changes import CHANGES, FILE, update_of
 from koinon.cli.users import GROUP, USERS
@@ -131,6 +131,8 @@ def show(connection: Connection, group: str | None, form: str | None) -> None:
     found = read(raw)
     facts = [(tag, text(found, tag)) for tag in ("ID", "NAME")] + [(tag, _ids(tag, found)) for tag in ("USERS", "ADMINS")]
     print_object(facts, found.find("TEMPLATE"), form)
+    if form is None:
+        print_quotas(found)
 
 
 CREATE_CALLS = "one.group.allocate one.group.addadmin one.user.allocate one.acl.addrule one.system.config"

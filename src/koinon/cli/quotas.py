@@ -7,7 +7,8 @@ Source:   OpenNebula's `oneuser` and `onegroup`: quota, batchquota, defaultquota
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from xml.etree.ElementTree import Element
 
 import click
@@ -15,12 +16,15 @@ import click
 from koinon.cli import references
 from koinon.cli.commands import complain, each
 from koinon.cli.connection import Connection
-from koinon.cli.documents import quoted, read
+from koinon.cli.documents import quoted, read, text
+from koinon.cli.tables import Column, print_table
 from koinon.cli.templates import edit, read_source
 
 LIMITS_FILE = click.Argument(["file"], required=False)
 
 _HOLDERS = ("DATASTORE_QUOTA", "NETWORK_QUOTA", "VM_QUOTA", "IMAGE_QUOTA")
+_KEYS = ("ID", "CLUSTER_IDS")
+_NOTHING = ("", "0", "0.00")
 _HELP = """\
 # Limits in this zone. -1 takes the zone's default quota, -2 is no limit; a limit that an entry leaves out is -1.
 # Entries that are not here stay as they are.
@@ -40,6 +44,14 @@ _VLAN_HELP = """\
 def limits_text(document: Element) -> str:
     """The limits in the document of a user or a group, or in the default quotas, as text that a zone reads back."""
     return "".join(_vector(entry) for holder in _HOLDERS for entry in document.findall(f"{holder}/*"))
+
+
+def print_quotas(document: Element) -> None:
+    """Show what is limited or used in the zone that sent the document of a user or a group."""
+    lines = [line for holder in _HOLDERS for entry in document.findall(f"{holder}/*") for line in _lines(entry)]
+    if lines:
+        click.echo("\nQUOTAS IN THIS ZONE")
+        print_table(_COLUMNS, lines)
 
 
 def quota_of(noun: str) -> Callable[..., None]:
@@ -86,6 +98,22 @@ def vlan(connection: Connection, group: str, file: str | None) -> None:
     written = _written(file, current)
     if written is not None:
         connection.call("one.group.vlan", gid, written)
+
+
+def _lines(entry: Element) -> Iterator[tuple[str, str, str, str, str]]:
+    """Kind, which one, metric, used, limit: of each metric that is limited or used."""
+    for pair in entry:
+        used = text(entry, f"{pair.tag}_USED")
+        if pair.tag in _KEYS or pair.tag.endswith("_USED") or (pair.text == "-1" and used in _NOTHING):
+            continue
+        limit = {"-1": "default", "-2": "none"}.get(pair.text or "", pair.text or "")
+        yield entry.tag, text(entry, "ID") or text(entry, "CLUSTER_IDS") or "-", pair.tag, used or "0", limit
+
+
+_COLUMNS = tuple(
+    Column[tuple[str, str, str, str, str]](title, itemgetter(at), right=at > 2)
+    for at, title in enumerate(("QUOTA", "OF", "METRIC", "USED", "LIMIT"))
+)
 
 
 def _written(file: str | None, current: Callable[[], str]) -> str | None:

@@ -20,7 +20,7 @@ from koinon.cli.filters import parse_conditions
 from koinon.cli.listing import SHOW_FORMS, kept, list_forms, print_document, print_object, print_rows
 from koinon.cli.passwords import password_from
 from koinon.cli.pools import list_options, lister
-from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, quota_of
+from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, print_quotas, quota_of
 from koinon.cli.tables import Column, moment, state_colour
 from koinon.cli.template_changes import CHANGES, FILE, change_attributes, update_of
 from koinon.client import contexts
@@ -162,6 +162,8 @@ def show(connection: Connection, user: str | None, form: str | None) -> None:
         ("TOKENS", str(len(found.findall("LOGIN_TOKEN")))),
     ]
     print_object(facts, found.find("TEMPLATE"), form)
+    if form is None:
+        print_quotas(found)
 
 
 def login(connection: Connection, user: str | None, password: str | None, seconds: int, group: str | None, force: bool) -> None:
