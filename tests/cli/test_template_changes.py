@@ -21,7 +21,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_text_for_all_objects_of_a_list(zone: StandIn, koinon: Koinon) -> None:
-    outcome = koinon("user", "update", "0..1,9", "-", "-a", stdin="A = 1")
+    outcome = koinon("user", "update", "0..1,9,oneadmin", "-", "-a", stdin="A = 1")
     assert zone.made("one.user.update") == [[0, "A = 1", 1], [1, "A = 1", 1], [9, "A = 1", 1]]
     assert outcome.code == 0
 

@@ -73,16 +73,19 @@ def group_of(name: str, help: str, rows: Sequence[Command]) -> click.Group:
 
 
 def each(connection: Connection, noun: str, written: str, act: Callable[[int], object]) -> None:
-    """Do ``act`` to every object that ``written`` names, going on after a refusal.
+    """Do ``act`` once to every object that ``written`` names, by id or name or both, going on after a refusal.
 
     Raises:
         RefusedError: at least one was refused. Each refusal has been printed; the error says how many only if there were several objects.
     """
     wanted = references.parse_many(written)
-    refused = []
+    refused, done = [], set()
     for reference in wanted:
         try:
-            act(connection.id_of(noun, reference))
+            oid = connection.id_of(noun, reference)
+            if oid not in done:
+                done.add(oid)
+                act(oid)
         except RefusedError as error:
             if len(wanted) == 1:
                 raise
