@@ -182,13 +182,12 @@ class Dispatcher:
             return Reply(await self._write_here(call, bound, caller, arguments, terms.if_match), self._database.state().head.position)
         if call.runs is Runs.HOME and arguments[0] != state.zone_id:
             raise ActionError(f"Only zone {arguments[0]} itself can do this: send the call to its address.", object_id=arguments[0])
+        request_id = _begin_request(_once_id(caller, terms))
         if state.role == "slave":
-            once_id = f"{caller.uid}-{terms.once_id}" if terms.once_id else _begin_request()
-            return Reply(*await self._forwarding.redirect(call.name, body, once_id, secret=terms.once_secret, if_match=terms.if_match))
-        _begin_request()
+            return Reply(*await self._forwarding.redirect(call.name, body, request_id, secret=terms.once_secret, if_match=terms.if_match))
         request = Request(state.zone_id)
         if terms.once_id:
-            request = request_of(body, state.zone_id, f"{caller.uid}-{terms.once_id}", terms.once_secret)
+            request = request_of(body, state.zone_id, request_id, terms.once_secret)
         written = await self._write(call, bound, caller, arguments, request, terms.if_match)
         return Reply(written.value, written.head)
 
@@ -270,9 +269,14 @@ class Dispatcher:
         return await self._write(call, self._bindings[call.name], caller, arguments, request, if_match)
 
 
-def _begin_request() -> str:
-    """Give this task's log lines an id (32 hex digits): each call has a task of its own, so nothing need take it away again."""
-    request_id = secrets.token_hex(16)
+def _once_id(caller: Caller, terms: Terms) -> str:
+    """The request id of a caller's own choice, apart from those of all others; empty if they chose none."""
+    return f"{caller.uid}-{terms.once_id}" if terms.once_id else ""
+
+
+def _begin_request(request_id: str = "") -> str:
+    """Give this task's log lines an id, new unless given: each call has a task of its own, so nothing need take it away again."""
+    request_id = request_id or secrets.token_hex(16)
     bind_contextvars(request=request_id)
     return request_id
 

@@ -26,7 +26,7 @@ from koinon.wire import openapi
 from koinon.wire.resources import EXPLANATION, ID, RESOURCES, TOKEN, VERSION, Resource
 
 BASE: Final = openapi.BASE
-_LONG: Final = 64 * 1024  #: characters of a document that take milliseconds to render
+_LONG: Final = 64 * 1024  #: characters of a document or of a request that take milliseconds to render or to read
 _PROBLEM: Final = "application/problem+json"
 
 
@@ -43,7 +43,11 @@ def application(dispatcher: Dispatcher, max_request_bytes: int) -> Starlette:
     routes = [Route(f"{BASE}/openapi.json", _openapi, methods=["GET"])]
     for path, resources in by_path.items():
         routes.append(Route(f"{BASE}{path}", _endpoint(dispatcher, resources, max_request_bytes), methods=list(resources)))
-    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {CloudError: _cloud_error, HTTPException: _http_error}
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+        CloudError: _cloud_error,
+        HTTPException: _http_error,
+        Exception: _cloud_error,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
@@ -67,7 +71,11 @@ def _endpoint(dispatcher: Dispatcher, resources: dict[str, Resource], limit: int
         query = request.query_params
         if len(query.multi_items()) != len(query):
             raise BadArgumentError("A parameter of the query is given twice.")
-        arguments = json_requests.arguments_of(resource, request.path_params, query, body)
+        asked = (resource, request.path_params, query, body)
+        if len(body) <= _LONG:
+            arguments = json_requests.arguments_of(*asked)
+        else:  # a stranger's megabytes must not hold up everybody
+            arguments = await asyncio.to_thread(json_requests.arguments_of, *asked)
         reply = await dispatcher.reply(resource.row, session, arguments, terms)
         return await _response(resource, reply)
 
