@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -42,7 +43,10 @@ functions -c _koinon offer; complete_here "$@"
 def shell(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     if shutil.which(name) is None:
-        pytest.skip(f"{name} is not on this machine")
+        absent = f"{name} is not on this machine"
+        if os.environ.get("CI"):
+            pytest.fail(f"{absent}; .ci/run installs it")
+        pytest.skip(absent)
     return name
 
 
