@@ -29,7 +29,7 @@ from koinon.errors import UnavailableError
 T = TypeVar("T")
 
 _READ_THREADS: Final = 2
-_TIDY_EVERY_S: Final = 1.0
+_TIDY_EVERY_S: Final = 0.25
 log = structlog.get_logger(__name__)
 
 

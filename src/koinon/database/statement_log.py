@@ -48,18 +48,17 @@ def read_commits(tx: ReadCursor, after: int, *, statements: int, until: int | No
         Contiguous commits; empty if there is none after that index.
     """
     texts: dict[str, list[str]] = {}
-    rows = tx.fetch(
-        "SELECT commit_id, statement FROM federation_log WHERE idx > ? AND idx <= ? ORDER BY idx",
-        (after, min(after + statements, until if until is not None else after + statements)),
-    )
+    end = after + statements if until is None else min(after + statements, until)
+    rows = tx.fetch("SELECT commit_id, statement FROM federation_log WHERE idx > ? AND idx <= ? ORDER BY idx", (after, end))
     for commit_id, text in rows:
         texts.setdefault(commit_id, []).append(text)
     found: list[LoggedCommit] = []
     headers = tx.fetch(
-        f"SELECT {_HEADER} FROM federation_commit WHERE first_idx > ? AND first_idx <= ? ORDER BY first_idx",
-        (after, min(after + statements, until if until is not None else after + statements)),
+        f"SELECT {_HEADER} FROM federation_commit WHERE last_idx > ? ORDER BY last_idx LIMIT ?", (after, max(1, end - after))
     )
     for commit_id, epoch, first_idx, zone, request_id, request_hash, outcome, digests, at_ms, last_idx, chain in headers:
+        if first_idx > end:
+            break
         lines = texts.get(commit_id, [])
         if len(lines) < last_idx - first_idx + 1:
             if found:
@@ -92,7 +91,7 @@ def head_at(tx: ReadCursor, index: int) -> Head | None:
 
 def committed_after(tx: ReadCursor, index: int) -> int | None:
     """When the oldest commit after an index was made (ms since 1970), None if there is none."""
-    found = tx.fetch("SELECT committed_at FROM federation_commit WHERE first_idx > ? ORDER BY first_idx LIMIT 1", (index,))
+    found = tx.fetch("SELECT committed_at FROM federation_commit WHERE last_idx > ? ORDER BY last_idx LIMIT 1", (index,))
     return int(found[0][0]) if found else None
 
 

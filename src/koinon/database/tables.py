@@ -14,6 +14,9 @@ from koinon.statements.schema import POOL_TABLES, SHARED_TABLES
 metadata = MetaData()
 
 _HASH = LargeBinary(32)
+# Keys of the log. SQLite keeps a table in the order of its key, without an index beside it, if the key is called INTEGER (64 bits there):
+# each page less that a commit touches makes the commit faster.
+_INDEX = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _pool(name: str) -> Table:
@@ -72,9 +75,9 @@ shared_digest = Table("shared_digest", metadata, Column("tablename", String(32),
 federation_commit = Table(
     "federation_commit",
     metadata,
-    Column("commit_id", String(32), primary_key=True),
-    Column("first_idx", BigInteger, nullable=False, unique=True),
-    Column("last_idx", BigInteger, nullable=False, unique=True),
+    Column("last_idx", _INDEX, primary_key=True, autoincrement=False),
+    Column("first_idx", BigInteger, nullable=False),
+    Column("commit_id", String(32), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("origin_zone", Integer, nullable=False),
     Column("request_id", String(64), unique=True),
@@ -88,7 +91,7 @@ federation_commit = Table(
 federation_log = Table(
     "federation_log",
     metadata,
-    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("idx", _INDEX, primary_key=True, autoincrement=False),
     Column("commit_id", String(32), nullable=False),
     Column("statement", Text, nullable=False),
 )

@@ -417,8 +417,9 @@ class Writer:
             connection = self._dialect.reader()
             try:
                 if commits:
-                    ids = (commits[0].commit.commit_id,)
-                    return connection.execute("SELECT 1 FROM federation_commit WHERE commit_id = ?", ids).fetchone() is not None
+                    ours = (commits[0].commit.last_idx, commits[0].commit.commit_id)
+                    found = connection.execute("SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", ours)
+                    return found.fetchone() is not None
                 return read_state(connection).write_seq >= write_seq
             finally:
                 connection.close()

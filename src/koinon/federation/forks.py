@@ -121,7 +121,8 @@ def _write_statements(tx: ReadTx, file: TextIO, after: int) -> None:
     commit = ""
     for idx, commit_id, statement, at_ms, zone in tx.stream(
         "SELECT l.idx, l.commit_id, l.statement, c.committed_at, c.origin_zone FROM federation_log l "
-        "JOIN federation_commit c ON c.commit_id = l.commit_id WHERE l.idx > ? ORDER BY l.idx",
+        "JOIN federation_commit c ON c.last_idx = (SELECT MIN(last_idx) FROM federation_commit WHERE last_idx >= l.idx) "
+        "WHERE l.idx > ? ORDER BY l.idx",
         (after,),
     ):
         if commit_id != commit:

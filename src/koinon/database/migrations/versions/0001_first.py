@@ -11,6 +11,7 @@ revision = "0001"
 down_revision = None
 
 _HASH = sa.LargeBinary(32)
+_INDEX = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _POOLS = ("user_pool", "group_pool", "vdc_pool", "zone_pool", "marketplace_pool", "marketplaceapp_pool")
 _DIGESTED = (*_POOLS, "acl", "pool_control")
 
@@ -64,9 +65,9 @@ def upgrade() -> None:
     op.create_table("shared_digest", sa.Column("tablename", sa.String(32), primary_key=True), *_needed(_HASH, "digest"))
     op.create_table(
         "federation_commit",
-        sa.Column("commit_id", sa.String(32), primary_key=True),
-        sa.Column("first_idx", sa.BigInteger, nullable=False, unique=True),
-        sa.Column("last_idx", sa.BigInteger, nullable=False, unique=True),
+        _key("last_idx", _INDEX),
+        *_needed(sa.BigInteger, "first_idx"),
+        *_needed(sa.String(32), "commit_id"),
         *_needed(sa.BigInteger, "epoch"),
         *_needed(sa.Integer, "origin_zone"),
         sa.Column("request_id", sa.String(64), unique=True),
@@ -75,7 +76,7 @@ def upgrade() -> None:
         *_needed(_HASH, "chain"),
         *_needed(sa.BigInteger, "committed_at"),
     )
-    op.create_table("federation_log", _key("idx", sa.BigInteger), *_needed(sa.String(32), "commit_id"), *_needed(sa.Text, "statement"))
+    op.create_table("federation_log", _key("idx", _INDEX), *_needed(sa.String(32), "commit_id"), *_needed(sa.Text, "statement"))
     op.create_table("group_member", _key("gid"), _key("uid"))
     op.create_index("group_member_uid", "group_member", ["uid"])
     op.create_table(
