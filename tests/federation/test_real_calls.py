@@ -574,18 +574,20 @@ def resources_of_vdcs(at: Place) -> None:
             assert remove(two, zone_id, -10) == two
             assert _rules_of(at, group) == set()
     away = zone_ids[-1]
-    assert at.one.vdc.addcluster(one, away, 5) == one
-    assert _rules_of(at, group) == {f"@{group} {rest} #{away}" for rest in ("HOST/%5 MANAGE", "NET/%5 USE", "DATASTORE/%5 USE")}
+    cluster = at.zones.client(at.zones.zones[-1]).cluster.allocate(at.name("cluster"))
+    assert at.one.vdc.addcluster(one, away, cluster) == one
+    rests = (f"HOST/%{cluster} MANAGE", f"NET/%{cluster} USE", f"DATASTORE/%{cluster} USE")
+    assert _rules_of(at, group) == {f"@{group} {rest} #{away}" for rest in rests}
     assert at.one.vdc.addcluster(one, away, -10) == one
     shown = at.one.vdc.info(one).CLUSTERS.CLUSTER
     assert [(cluster.ZONE_ID, cluster.CLUSTER_ID) for cluster in shown] == [(away, -10)]
     with pytest.raises(pyone.OneInternalException, match=rf"CLUSTER -10 from Zone {away} is already assigned to the VDC$"):
         at.one.vdc.addcluster(one, away, -10)
     with pytest.raises(pyone.OneNoExistsException, match=r"Error getting zone \[99999\]"):
-        at.one.vdc.addcluster(one, 99_999, 5)
+        at.one.vdc.addcluster(one, 99_999, cluster)
     assert at.one.vdc.delcluster(one, away, -10) == one
-    with pytest.raises(pyone.OneInternalException, match=rf"CLUSTER 5 from Zone {away} is not assigned to the VDC"):
-        at.one.vdc.delcluster(one, away, 5)
+    with pytest.raises(pyone.OneInternalException, match=rf"CLUSTER {cluster} from Zone {away} is not assigned to the VDC"):
+        at.one.vdc.delcluster(one, away, cluster)
     assert _rules_of(at, group) == set()
 
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyone
@@ -131,9 +132,17 @@ def test_nothing_is_lost_when_the_slave_is_killed_before_it_could_send(zones: Fe
     assert _done(zones.master, request_id) == [False]
 
 
+def _connect_well(zones: Federation, slave: Zone) -> None:
+    """Redirect some writes at once: their connections stay open, so that one is free when the master takes no new ones."""
+    with ThreadPoolExecutor(6) as threads:
+        for done in [threads.submit(zones.client(slave).user.update, 0, f'WARM="{number}"', 1) for number in range(6)]:
+            done.result()
+
+
 def test_it_is_done_once_when_the_slave_is_killed_between_sending_and_the_answer(zones: Federation, slave: Zone) -> None:
     """The master stands still when the operation reaches it, and does it after the slave is dead."""
     hosts = Hosts(zones)
+    _connect_well(zones, slave)
     os.kill(zones.master.pid, signal.SIGSTOP)
     try:
         hosts.delete(slave)

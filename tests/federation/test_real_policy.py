@@ -86,6 +86,7 @@ def test_a_changed_password_counts_everywhere_as_soon_as_it_is_applied(zones: Fe
 def test_a_revoked_token_counts_nowhere_as_soon_as_that_is_applied(zones: Federation, admin: Any) -> None:
     """Made in one zone, used in all, revoked in another."""
     uid, name = _plain_user(admin)
+    zones.settled()
     token = zones.slaves[0].client(name, "Secret1").user.login(name, "", 3600, -1)
     zones.settled()
     for zone in zones.zones:
