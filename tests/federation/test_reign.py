@@ -29,7 +29,7 @@ FIRST = sign(ReignRecord("f" * 32, 1, 0, 12, bytes(32), raw(CA), raw(RECOVERY), 
 
 
 def second(signer: str, key: Ed25519PrivateKey, **changes: Any) -> ReignRecord:
-    record = ReignRecord("f" * 32, 2, 100, 40, bytes(32), raw(NEXT_CA), raw(RECOVERY), signer)  # type: ignore[arg-type]
+    record = ReignRecord("f" * 32, 2, 100, 40, bytes(32), raw(NEXT_CA), raw(RECOVERY), signer)  # type: ignore[arg-type] # wrong ones too
     return sign(msgspec.structs.replace(record, **changes), key)
 
 
