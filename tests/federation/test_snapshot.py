@@ -151,7 +151,7 @@ async def older(origin: Origin, copy: Copy) -> None:
     try:
         await get(origin, copy, at_least=wanted)
     finally:
-        origin.snapshots.offer = asked  # type: ignore[method-assign] # counts the askers
+        origin.snapshots.offer = asked  # type: ignore[method-assign] # put back what was replaced above
 
 
 def test_check_sees_all_rows_and_may_refuse(tmp_path: Path) -> None:
