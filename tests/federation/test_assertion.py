@@ -96,7 +96,7 @@ def test_a_good_signature_is_remembered_but_neither_its_key_nor_its_time() -> No
 def test_the_cache_is_bounded() -> None:
     cache = VerifiedCache(limit=3)
     for number in range(10):
-        cache.add(bytes([number]), NOW, NOW + 60)
+        cache.add(bytes([number]), NOW + 60)
     assert [number for number in range(10) if cache.knows(bytes([number]), NOW)] == [7, 8, 9]
 
 

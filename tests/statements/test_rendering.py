@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 
-from koinon.objects.xml import is_text
+from koinon.objects.characters import forbidden_in
 from koinon.statements.rendering import GrammarError, check, render
 from koinon.statements.schema import INT32, INT64, MAX_BODY_BYTES, MAX_NAME_BYTES, Delete, Insert, RowChange, SetCounter, Update, Value
 from tests.statements.changes import changes
@@ -115,8 +115,8 @@ def test_text_is_what_xml_allows_for_every_character() -> None:
 
     every = map(chr, range(0x110000))
     doubtful = [char for char in every if unicodedata.category(char) in ("Cc", "Cs", "Cf", "Zl", "Zp") or char >= "\ufff0"]
-    assert [char for char in doubtful[:4000] if accepted(char) != is_text(char)] == []
-    ordinary = "".join(char for char in map(chr, range(0x30000)) if is_text(char))
+    assert [char for char in doubtful[:4000] if accepted(char) != (forbidden_in(char) is None)] == []
+    ordinary = "".join(char for char in map(chr, range(0x30000)) if forbidden_in(char) is None)
     assert accepted(ordinary)
 
 

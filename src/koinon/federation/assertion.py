@@ -125,11 +125,10 @@ class VerifiedCache:
     def knows(self, fingerprint: bytes, now_s: int) -> bool:
         return self._until.get(fingerprint, 0) >= now_s
 
-    def add(self, fingerprint: bytes, now_s: int, until_s: int) -> None:
-        if len(self._until) >= self._limit:
-            self._until = {known: until for known, until in self._until.items() if until >= now_s}
-            while len(self._until) >= self._limit:
-                del self._until[next(iter(self._until))]
+    def add(self, fingerprint: bytes, until_s: int) -> None:
+        # All live equally long, so the one that came first is the one to go; looking for expired ones cost every call of a busy master.
+        while len(self._until) >= self._limit:
+            del self._until[next(iter(self._until))]
         self._until[fingerprint] = until_s
 
 
@@ -189,7 +188,7 @@ def verify_head(
     if abs(now_s - assertion.time_s) > WINDOW_S:
         raise AssertionRefused("stale", f"the assertion was made {now_s - assertion.time_s} s ago by our clock; {WINDOW_S} s are allowed")
     if cache is not None:
-        cache.add(fingerprint, now_s, assertion.time_s + WINDOW_S)
+        cache.add(fingerprint, assertion.time_s + WINDOW_S)
     if assertion.epoch < least_epoch:
         raise AssertionRefused("lower epoch", f"zone {assertion.zone_id} knows epoch {assertion.epoch}, this is epoch {least_epoch}")
     return assertion

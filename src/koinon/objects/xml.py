@@ -7,14 +7,7 @@ from __future__ import annotations
 
 from lxml import etree
 
-from koinon.objects.characters import forbidden_in
-
 Element = etree._Element  # the name lxml gives the type of its nodes
-
-
-def is_text(value: str) -> bool:
-    """Whether XML 1.0 can hold ``value``."""
-    return forbidden_in(value) is None
 
 
 def cdata(value: str) -> str:
