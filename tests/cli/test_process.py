@@ -50,10 +50,19 @@ def test_each_noun_has_a_command_of_its_own(zone: StandIn) -> None:
         assert done.stdout.startswith(f"<{noun.upper()}_POOL>")
 
 
+def _hear_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore it, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_with_130_and_no_traceback(zone: StandIn) -> None:
     zone.hold = threading.Event()
     with subprocess.Popen(
-        [sys.executable, "-m", "koinon", "user", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "koinon", "user", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,
     ) as process:
         assert zone.asked.wait(30)
         process.send_signal(signal.SIGINT)
