@@ -1,6 +1,7 @@
 """Answer one call: who asks, which zone answers, what comes out.
 
-Path:     http.py -> Dispatcher.answer() -> a bound function, here or (shared writes on a slave) on the master through federation.forwarding
+Path:     http.py, daemon/plain_calls.py -> Dispatcher.begin() -> a bound function, here or (shared writes on a slave) on the master through
+          federation.forwarding
           another zone's redirect -> Dispatcher.answer_forwarded()
 Holds:    the session is checked before anything else is said; every failure becomes OpenNebula's array, every unreadable call a fault.
           What only this zone has is written here, whatever its role, and never for a caller of another zone.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -32,6 +33,7 @@ from koinon.policy.caller import Caller
 from koinon.statements.commits import Position
 from koinon.wire import xmlrpc
 from koinon.wire.calls import CALLS, Call, Runs
+from koinon.wire.values import Value
 
 log = structlog.get_logger(__name__)
 
@@ -118,28 +120,49 @@ class Dispatcher:
 
     async def answer(self, body: bytes) -> Answer:
         """Answer an XML-RPC body. Never raises but for cancellation."""
+        begun = self.begin(body)
+        return begun if isinstance(begun, Answer) else await begun
+
+    def begin(self, body: bytes) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer an XML-RPC body at once if all that it needs is at hand here; otherwise what to wait for. Neither raises."""
+        if len(body) > _LONG:
+            return self._answer_long(body)
         try:
-            request = await _decode(body)
-            call = CALLS.get(request.method)
-            if call is None:
-                raise xmlrpc.unknown_method(request.method)
-            arguments = xmlrpc.bind(request.params, call.signature)
+            call, values = _read_call(body)
         except xmlrpc.Fault as fault:
             return Answer(xmlrpc.encode_fault(fault.code, fault.text))
+        return self._begin(call, values, body)
+
+    async def _answer_long(self, body: bytes) -> Answer:
+        # Read in a thread, or a stranger's 64 MiB would hold up everybody for seconds.
         try:
+            call, values = await asyncio.to_thread(_read_call, body)
+        except xmlrpc.Fault as fault:
+            return Answer(xmlrpc.encode_fault(fault.code, fault.text))
+        begun = self._begin(call, values, body)
+        return begun if isinstance(begun, Answer) else await begun
+
+    def _begin(self, call: Call, values: list[Value], body: bytes) -> Answer | Coroutine[Any, Any, Answer]:
+        try:
+            arguments = xmlrpc.bind(values, call.signature)
+            bound = self._bindings[call.name]
             if not call.authenticates:
-                return Answer(xmlrpc.encode_result(self._bindings[call.name].run(*arguments)))
+                return Answer(xmlrpc.encode_result(bound.run(*arguments)))
+            if not call.writes and not bound.in_thread:
+                with self._database.read() as tx:
+                    caller = self._login.remembered(arguments[0], tx, tx.state.zone_id, clock.now_s())
+                    if caller is not None:
+                        return _success(self._read(call, bound, tx, caller, arguments[1:], NO_TERMS).value)
+        except Exception as error:
+            return _refused(call, error)
+        return self._finish(call, arguments, body)
+
+    async def _finish(self, call: Call, arguments: list[Any], body: bytes) -> Answer:
+        try:
             reply = await self._answer(call, arguments[0], arguments[1:], body, NO_TERMS)
             return _success(reply.value, None if reply.readable else reply.position)
-        except xmlrpc.Fault as fault:
-            return Answer(xmlrpc.encode_fault(fault.code, fault.text))
-        except CloudError as error:
-            # A text may quote an argument, and that may be a secret: then the code must do.
-            quotable = len(call.hidden) <= 1
-            log.debug("call refused", method=call.name, code=error.code, error=error.text if quotable else "(not logged)")
-            return _failure(call, error)
         except Exception as error:
-            return _failure(call, _defect(call, error))
+            return _refused(call, error)
 
     async def reply(self, call: Call, session: str, arguments: list[Any], terms: Terms) -> Reply:
         """Answer a call whose arguments were read from something else than XML-RPC.
@@ -250,11 +273,10 @@ class Dispatcher:
         """
         bind_contextvars(request=request.request_id)
         try:
-            decoded = await _decode(body)
-            call = CALLS.get(decoded.method)
-            if call is None or not call.writes or call.runs is Runs.LOCAL:
-                raise InternalError(f"{decoded.method} is not redirected: every zone answers it itself.")
-            session, *arguments = xmlrpc.bind(decoded.params, call.signature)
+            call, values = await asyncio.to_thread(_read_call, body) if len(body) > _LONG else _read_call(body)
+            if not call.writes or call.runs is Runs.LOCAL:
+                raise InternalError(f"{call.name} is not redirected: every zone answers it itself.")
+            session, *arguments = xmlrpc.bind(values, call.signature)
         except xmlrpc.Fault as fault:
             raise InternalError(fault.text) from fault
         with self._database.read() as tx:
@@ -281,14 +303,18 @@ def _begin_request(request_id: str = "") -> str:
     return request_id
 
 
-async def _decode(body: bytes) -> xmlrpc.Request:
-    """Read a call; a long one in a thread, or a stranger's 64 MiB would hold up everybody for seconds."""
-    return xmlrpc.decode(body) if len(body) <= _LONG else await asyncio.to_thread(xmlrpc.decode, body)
+def _read_call(body: bytes) -> tuple[Call, list[Value]]:
+    """The call that a body makes, and the values it sends, whatever they are. Raises Fault."""
+    request = xmlrpc.decode(body)
+    call = CALLS.get(request.method)
+    if call is None:
+        raise xmlrpc.unknown_method(request.method)
+    return call, request.params
 
 
 def _defect(call: Call, error: Exception) -> DefectError:
     # The caller gets the request's id to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
-    request_id = get_contextvars().get("request") or _begin_request()
+    request_id = get_contextvars().get("request") or secrets.token_hex(16)
     log.exception("call failed", method=call.name, request=request_id)
     return DefectError(f"Unexpected {type(error).__name__}. The server's log tells more under request {request_id}.")
 
@@ -308,6 +334,18 @@ def _success(value: Any, position: Position | None = None) -> Answer:
         # One copy here costs less than a send for each chunk.
         return Answer(b"".join(xmlrpc.success_chunks(value)[0]), position)
     return Answer(xmlrpc.encode_success(value), position)
+
+
+def _refused(call: Call, error: Exception) -> Answer:
+    """The reply to a call that failed."""
+    if isinstance(error, xmlrpc.Fault):
+        return Answer(xmlrpc.encode_fault(error.code, error.text))
+    if not isinstance(error, CloudError):
+        return _failure(call, _defect(call, error))
+    # A text may quote an argument, and that may be a secret: then the code must do.
+    quotable = len(call.hidden) <= 1
+    log.debug("call refused", method=call.name, code=error.code, error=error.text if quotable else "(not logged)")
+    return _failure(call, error)
 
 
 def _failure(call: Call, error: CloudError) -> Answer:

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with the bounds that it lacks: how long a request's head may be, and how long a request may be unfinished.
 
 Holds:    a stranger's connection costs a bounded amount of memory, and is closed when it says nothing in the middle of a request.
-Not here: how long a body may be (the applications know before they read it).
+Not here: how long a body may be (the applications know before they read it); the short way for plain calls (plain_calls.py).
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._unfinished = True
         self._head_bytes = 0
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = self.loop.time()
         self._silence: asyncio.TimerHandle | None = None
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        self._heard_at = loop.time()
+        self._heard_at = self.loop.time()
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -44,6 +43,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.transport.close()
                 return
         if self._unfinished and self._silence is None:
+            self._watch()
+
+    def _heard(self) -> None:
+        """A piece of an unfinished request came, past the parser."""
+        self._heard_at = self.loop.time()
+        if self._silence is None:
             self._watch()
 
     def on_message_begin(self) -> None:
@@ -66,14 +71,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _watch(self) -> None:
         """Look again when the silence could have lasted too long: one timer for many pieces of a request."""
-        loop = asyncio.get_running_loop()
-        self._silence = loop.call_at(self._heard_at + self.silent_s, self._look)
+        self._silence = self.loop.call_at(self._heard_at + self.silent_s, self._look)
 
     def _look(self) -> None:
         self._silence = None
         if not self._unfinished or self.transport.is_closing():
             return
-        if asyncio.get_running_loop().time() - self._heard_at >= self.silent_s:
+        if self.loop.time() - self._heard_at >= self.silent_s:
             self.transport.close()
         else:
             self._watch()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -40,9 +40,19 @@ class HttpListener:
         port: TCP port.
         app: ASGI application.
         tls: server context, None for plain HTTP.
+        protocol: makes the protocol of each connection, from uvicorn's arguments.
     """
 
-    def __init__(self, name: str, address: str, port: int, app: Any, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        port: int,
+        app: Any,
+        tls: ssl.SSLContext | None = None,
+        *,
+        protocol: Callable[..., BoundedHttpProtocol] = BoundedHttpProtocol,
+    ) -> None:
         self.name = name
         self._address = address
         self._port = port
@@ -62,6 +72,7 @@ class HttpListener:
         )
         config.load()
         config.ssl = tls
+        config.http_protocol_class = protocol  # type: ignore[assignment] # it is only called
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 

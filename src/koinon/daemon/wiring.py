@@ -7,6 +7,7 @@ Holds:    what listens starts last and stops first. A zone that founds, joins or
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -21,6 +22,7 @@ from koinon.daemon.admin import AdminListener
 from koinon.daemon.bootstrap import bootstrap
 from koinon.daemon.federated import Federated
 from koinon.daemon.listeners import HttpListener
+from koinon.daemon.plain_calls import PlainCallProtocol
 from koinon.database.database import Database
 from koinon.identity import membership
 from koinon.identity.login import Login
@@ -78,7 +80,8 @@ class Zone:
         await federated.start(dispatcher.answer_forwarded)
         limit = settings.server.max_request_mib << 20
         app = XmlRpcApp(dispatcher, limit, application(dispatcher, limit))
-        clients = HttpListener("server for clients", settings.server.listen, settings.server.port, app)
+        protocol = partial(PlainCallProtocol, door=dispatcher, max_request_bytes=limit)
+        clients = HttpListener("server for clients", settings.server.listen, settings.server.port, app, protocol=protocol)
         self._stopping.append(clients.stop)
         await clients.start()
         admin = AdminListener(settings.state / "admin.sock", federated.operations())

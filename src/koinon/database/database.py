@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
@@ -99,12 +98,11 @@ class Database:
         """The newest committed state that this process knows of."""
         return self._state
 
-    @contextmanager
-    def read(self) -> Iterator[ReadTx]:
-        """A short read, inline on the loop: cached rows, checked against the database's present state."""
+    def read(self) -> ReadTx:
+        """A short read, inline on the loop, for a ``with``: cached rows, checked against the database's present state."""
         state = newest_state(self._reader, self._cache.state)
         self._cache.advance(state)
-        yield ReadTx(self._reader, state, self._cache)
+        return ReadTx(self._reader, state, self._cache)
 
     async def read_in_thread(self, job: Callable[[ReadTx], T]) -> T:
         """A long read in a thread: its own connection, one snapshot for all of its queries, no cache."""

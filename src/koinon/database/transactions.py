@@ -8,7 +8,7 @@ Path:     database.py hands them out; writer.py runs the writing ones in groups.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -62,6 +62,12 @@ class ReadTx:
         self._cache = cache
         self._changed: set[tuple[str, int]] = set()  # rows that this transaction has written: the cache does not know them
         self.state = state
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing to end: the state was checked at the beginning, and no await may stand inside."""
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query (``?`` marks)."""
