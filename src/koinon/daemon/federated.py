@@ -183,6 +183,7 @@ class Federated:
         self._tasks.clear()
         if self._gate is not None:
             self._gate.close()
+        await self.forwarding.close()
         if self._listener is not None:
             await self._listener.stop()
         self._gate = self._listener = None

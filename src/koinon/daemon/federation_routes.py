@@ -11,8 +11,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from koinon.database.database import Database
-from koinon.federation import existence, forwarding, operations
+from koinon.federation import existence, operations
 from koinon.federation.assertion import Assertion
+from koinon.federation.call_stream import CallStream
 from koinon.federation.existence import Existence
 from koinon.federation.forwarding import Take
 from koinon.federation.listener import PREFIX, Gate, TrustRoutes, error_response
@@ -21,6 +22,7 @@ from koinon.federation.replies import Reply
 from koinon.federation.rollback import RollbackGuard
 from koinon.federation.snapshot import Snapshots, is_snapshot_id
 from koinon.federation.stream import Feed
+from koinon.wire import redirects
 from koinon.wire.messages import MessageError
 
 
@@ -54,7 +56,7 @@ class LogRoutes:
             Route(f"{PREFIX}/locate", asserted(self.locate, any_epoch=True), methods=["POST"]),
             Route(f"{PREFIX}/snapshot", asserted(self.snapshot, any_epoch=True), methods=["POST"]),
             Route(f"{PREFIX}/snapshot/{{snapshot_id}}", asserted(self.download, any_epoch=True), methods=["GET"]),
-            Route(f"{PREFIX}/call", asserted(self.call), methods=["POST"]),
+            Route(redirects.PATH, asserted(self.calls, max_body=None), methods=["POST"]),
         ]
 
     async def log(self, request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
@@ -90,9 +92,9 @@ class LogRoutes:
             return error_response(400, "a snapshot's id and offset=N are needed")
         return self._snapshots.download(snapshot_id, int(offset))
 
-    async def call(self, _request: Request, body: bytes, assertion: Assertion) -> ASGIApp:
-        """A zone redirects a caller's write."""
-        return Response(await forwarding.receive(body, assertion.zone_id, self._take), media_type="application/vnd.msgpack")
+    async def calls(self, _request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
+        """A zone opens the channel on which it redirects callers' writes."""
+        return CallStream(assertion.zone_id, self._take)
 
 
 class ObjectRoutes:

@@ -1,7 +1,7 @@
 """Send a caller's shared write to the master, exactly once however often the connection breaks; on the master, take it.
 
-Path:     api.dispatch on a slave -> Forwarding.redirect() -> POST /federation/v1/call -> receive() on the master -> api.dispatch there
-          -> this zone's copy holds it -> the caller's answer
+Path:     api.dispatch on a slave -> Forwarding.redirect() -> the channel (call_channel.py) -> POST /federation/v1/calls (call_stream.py)
+          -> receive() on the master -> api.dispatch there -> this zone's copy holds it -> the caller's answer
 Holds:    without a sign of life from the master nothing is sent and the caller hears it at once. What the master may have heard is sent
           again under the same request id until it answers or the time is up; then the outcome is unknown, and said to be.
 Not here: who the caller is and what they may do (both zones decide that in api/ and identity/).
@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -25,6 +24,7 @@ from koinon import clock
 from koinon.database.database import Database
 from koinon.database.writer import Request, Written
 from koinon.errors import CloudError, InternalError, OutcomeUnknownError, RemoteError, UnavailableError
+from koinon.federation.call_channel import CallChannel
 from koinon.federation.link import Interrupted, LinkError, Refused, Unreachable
 from koinon.federation.links import Links
 from koinon.settings import FederationSettings
@@ -33,13 +33,9 @@ from koinon.wire.redirects import Failure, Redirect, Result, Success
 
 log = structlog.get_logger(__name__)
 
-PATH: Final = "/federation/v1/call"
 _NO_MASTER: Final = "Could not connect to the federation master oned"
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5)
 _NONCE: Final = 12
-
-_result: Final[msgspec.msgpack.Decoder[Result]] = msgspec.msgpack.Decoder(Result)
-_redirect: Final = msgspec.msgpack.Decoder(Redirect)
 
 
 class Redirected(NamedTuple):
@@ -65,6 +61,13 @@ class Forwarding:
         self._links = links
         self._silence_s = silence_s
         self._settings = settings
+        self._channel: CallChannel | None = None
+
+    async def close(self) -> None:
+        """Close the channel: whoever still waits on it hears that it broke, and asks again if this zone still follows a master."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
 
     async def redirect(self, method: str, body: bytes, request_id: str, *, secret: bytes = b"", if_match: str = "") -> Redirected:
         """Have the master do a write and wait until this zone's copy holds it.
@@ -97,20 +100,16 @@ class Forwarding:
 
     async def _ask(self, message: Redirect) -> Result:
         """Send until there is an answer, or the time is up."""
-        sent = msgspec.msgpack.encode(message)
         deadline = clock.monotonic_s() + self._settings.redirect_timeout_s
         taken = False
         attempt = 0
         while (left := deadline - clock.monotonic_s()) > 0:
             try:
-                answer = await self._links.master().request("POST", PATH, sent, request_id=message.request_id, timeout_s=left)
-                return _result.decode(answer.expect())
+                return await self._open_channel().ask(message, timeout_s=left)
             except Refused as error:
-                if error.status < 500:
+                if not taken:
                     raise UnavailableError(f"{_NO_MASTER}: it refuses this zone: {error.text}. Nothing was changed.") from error
-                taken, cause = True, error.text  # a fault there: it may have happened before or after the write
-            except msgspec.MsgspecError as error:
-                taken, cause = True, str(error)
+                cause = error.text
             except Interrupted as error:
                 taken, cause = True, str(error)
             except (Unreachable, LinkError) as error:
@@ -126,34 +125,35 @@ class Forwarding:
             f"made the change. Look before you try again; the request id is {message.request_id}."
         )
 
+    def _open_channel(self) -> CallChannel:
+        """The channel to the zone that rules now. Raises UnavailableError."""
+        link = self._links.master()
+        if self._channel is None or self._channel.link is not link:
+            if self._channel is not None:
+                self._channel.abandon()
+            self._channel = CallChannel(link)
+        return self._channel
+
 
 Take = Callable[[bytes, Request, str], Awaitable[Written[Any]]]
 
 
-async def receive(body: bytes, origin_zone: int, take: Take) -> bytes:
+async def receive(message: Redirect, origin_zone: int, take: Take) -> Result:
     """The master's side: do what a slave's caller asks, once.
 
     Args:
-        body: a Redirect.
+        message: the call.
         origin_zone: the zone that proved to have sent it.
         take: does the call (api.dispatch), given the caller's body, the request, and versions of which the object must have one.
-
-    Returns:
-        A Result.
     """
-    result: Result
     try:
-        message = _redirect.decode(body)
         if len(message.request_secret) != 32 or not 16 <= len(message.request_id) <= 64:
             raise InternalError("The redirected call carries no proper request id.")
         request = request_of(message.body, origin_zone, message.request_id, message.request_secret)
         written = await take(message.body, request, message.if_match)
-        result = Success(written.value, written.head)
-    except msgspec.MsgspecError as error:
-        result = Failure(f"The redirected call can't be read: {error}.", InternalError.code, -1)
+        return Success(written.value, written.head)
     except CloudError as error:
-        result = Failure(error.text, error.code, error.object_id, error.status)
-    return msgspec.msgpack.encode(result)
+        return Failure(error.text, error.code, error.object_id, error.status)
 
 
 def request_of(body: bytes, origin_zone: int, request_id: str, secret: bytes) -> Request:

@@ -211,6 +211,26 @@ class Link:
         ) as response:
             yield response
 
+    @asynccontextmanager
+    async def channel(
+        self, path: str, outgoing: Callable[[], AsyncIterator[bytes]], *, silence_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """POST a body that goes on for as long as the answer does; the answer is the caller's to read, as with ``stream``.
+
+        The assertion covers the opening only (its body hash is that of no bytes); what follows is bound to it by the TLS connection.
+
+        Args:
+            path: with its query.
+            outgoing: makes the body, piece by piece; called again if the opening must be signed again.
+            silence_s: how long the other zone may send nothing.
+
+        Raises:
+            Unreachable, Interrupted, Refused: as ``stream``.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s)
+        async with self._ask("POST", path, b"", "", limits, outgoing) as response:
+            yield response
+
     async def close(self) -> None:
         """Close every connection to the zone; what is asked from now on is Unreachable."""
         self._closed = True
@@ -220,14 +240,20 @@ class Link:
 
     @asynccontextmanager
     async def _ask(
-        self, method: str, path: str, body: bytes, request_id: str, limits: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        request_id: str,
+        limits: aiohttp.ClientTimeout,
+        outgoing: Callable[[], AsyncIterator[bytes]] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         progress = _Progress()
         try:
-            response = await self._send(method, path, body, request_id, limits, progress)
+            response = await self._send(method, path, body, request_id, limits, progress, outgoing)
             if response.headers.get(REFUSED_HEADER) == "stale" and self._learn_clock(response):
                 response.release()
-                response = await self._send(method, path, body, request_id, limits, progress)
+                response = await self._send(method, path, body, request_id, limits, progress, outgoing)
             async with response:
                 reason = response.headers.get(REFUSED_HEADER)
                 if reason is not None:
@@ -239,7 +265,14 @@ class Link:
             raise self._failure(progress, _plain(error)) from error
 
     async def _send(
-        self, method: str, path: str, body: bytes, request_id: str, limits: aiohttp.ClientTimeout, progress: _Progress
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        request_id: str,
+        limits: aiohttp.ClientTimeout,
+        progress: _Progress,
+        outgoing: Callable[[], AsyncIterator[bytes]] | None,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/octet-stream"}
         if self._signer is not None:
@@ -248,7 +281,7 @@ class Link:
         return await self._open_session().request(
             method,
             URL(f"https://{self.endpoint}{path}", encoded=True),
-            data=io.BytesIO(body) if body else None,
+            data=outgoing() if outgoing is not None else io.BytesIO(body) if body else None,
             headers=headers,
             ssl=self._context,
             server_hostname=self._server_name,

@@ -79,17 +79,17 @@ class Gate:
         self._open: dict[int, set[asyncio.Future[None]]] = {}
         self._unsubscribe = database.on_commit(self._heard)
 
-    def asserted(self, handler: Handler, *, any_epoch: bool = False, max_body: int = MAX_BODY) -> Asserted:
+    def asserted(self, handler: Handler, *, any_epoch: bool = False, max_body: int | None = MAX_BODY) -> Asserted:
         """Put a handler behind the gate; use the result as a route's endpoint.
 
         Args:
             handler: called with the request, its whole body and who proved to have sent it. Its response is sent inside the gate.
             any_epoch: also hear zones that know only an older reign, as they must be to learn of the newer one.
-            max_body: longest body in bytes.
+            max_body: longest body in bytes; None for a body that goes on, which the handler's application reads itself.
         """
         return Asserted(self, handler, any_epoch=any_epoch, max_body=max_body)
 
-    async def admit(self, request: Request, *, any_epoch: bool, max_body: int) -> tuple[Assertion, bytes]:
+    async def admit(self, request: Request, *, any_epoch: bool, max_body: int | None) -> tuple[Assertion, bytes]:
         """Prove who sent a request, then read it. Raises AssertionRefused, HTTPException."""
         state = self._database.state()
         if not state.federation_id:
@@ -107,7 +107,7 @@ class Gate:
                 cache=self._cache,
             )
             trust.require_instance(tx, assertion)
-        body = await read_body(request, max_body)
+        body = b"" if max_body is None else await read_body(request, max_body)
         assertion.covers(body)
         return assertion, body
 
@@ -165,7 +165,7 @@ def _is_trusted(tx: ReadTx, zone_id: int) -> bool:
 class Asserted:
     """An ASGI application: one handler behind the gate."""
 
-    def __init__(self, gate: Gate, handler: Handler, *, any_epoch: bool, max_body: int) -> None:
+    def __init__(self, gate: Gate, handler: Handler, *, any_epoch: bool, max_body: int | None) -> None:
         self._gate = gate
         self._handler = handler
         self._any_epoch = any_epoch

@@ -1,13 +1,24 @@
-"""A redirected call as it travels from a slave to the master, and the answer.
+"""A redirected call as it travels from a slave to the master, and the answer; many of both share one channel.
 
-Not here: who sends it, and how often (federation/forwarding.py).
+On the wire a piece is 4 bytes of length (big-endian), then msgpack of that length. A piece of length 0 says that the sender is there.
+Not here: who sends it, and how often (federation/forwarding.py); the channel's two ends (federation/call_channel.py, call_stream.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 import msgspec
 
 from koinon.statements.commits import Position
+
+PATH: Final = "/federation/v1/calls"
+#: Longest piece: a caller's body is far below that.
+MAX_PIECE: Final = 64 * 2**20
+#: A piece comes at least this often from either end; after three times as long a silence the channel is dead.
+SIGN_OF_LIFE_S: Final = 2.0
+SIGN_OF_LIFE: Final = b"\0\0\0\0"
 
 
 class Redirect(msgspec.Struct, frozen=True, array_like=True):
@@ -46,3 +57,53 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag="no"):
 
 
 Result = Success | Failure
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """One call on the channel. ``number`` is the sender's choice, each once on a channel; the answer carries it."""
+
+    number: int
+    redirect: Redirect
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to the call with this number; None if the master failed and can't tell what became of it: then it is asked again."""
+
+    number: int
+    result: Result | None
+
+
+def piece(message: Asked | Answered) -> bytes:
+    """A message as it goes on the wire."""
+    raw = msgspec.msgpack.encode(message)
+    return len(raw).to_bytes(4) + raw
+
+
+class Pieces:
+    """Takes a channel's bytes as they come and gives whole pieces, without those that only say that the sender is there."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take some bytes; give each piece that is whole now.
+
+        Raises:
+            ValueError: (from the iterator) a piece is announced longer than ``MAX_PIECE``.
+        """
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        try:
+            while len(buffer) - at >= 4:
+                size = int.from_bytes(buffer[at : at + 4])
+                if size > MAX_PIECE:
+                    raise ValueError(f"a piece announces {size} bytes; {MAX_PIECE} is the most")
+                if len(buffer) - at - 4 < size:
+                    return
+                found = bytes(buffer[at + 4 : at + 4 + size])
+                at += 4 + size
+                if found:
+                    yield found
+        finally:
+            del buffer[:at]

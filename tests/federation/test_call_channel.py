@@ -1,0 +1,198 @@
+"""The channel of redirected calls: many at once, answers in any order, and what a break of it means for each call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from koinon.database.writer import Request as WriteRequest
+from koinon.database.writer import Written
+from koinon.errors import ActionError
+from koinon.federation import call_channel, call_stream
+from koinon.federation.assertion import Assertion
+from koinon.federation.call_channel import CallChannel
+from koinon.federation.call_stream import CallStream
+from koinon.federation.keys import client_context
+from koinon.federation.link import Interrupted, Link, Refused, Unreachable
+from koinon.federation.links import read_signer
+from koinon.statements.commits import Position
+from koinon.wire import redirects
+from koinon.wire.redirects import Answered, Asked, Failure, Pieces, Redirect, Success, piece
+from tests.federation.members import Zone, master_at
+
+HEAD = Position(1, 7)
+
+
+async def take(body: bytes) -> str:
+    """What the master does with a call, told by the call itself."""
+    word, _, rest = body.decode().partition(" ")
+    if word == "sleep":
+        await asyncio.sleep(float(rest))
+    if word == "refuse":
+        raise ActionError(rest, object_id=3)
+    if word == "fail":
+        raise RuntimeError("secret inner state")
+    return rest
+
+
+def call(text: str, number: int = 0) -> Redirect:
+    return Redirect("one.user.update", text.encode(), f"{number:032x}", b"s" * 32)
+
+
+@contextlib.asynccontextmanager
+async def channel_at(tmp_path: Path) -> AsyncIterator[tuple[Zone, CallChannel]]:
+    """A channel of a master to itself: one zone is enough to see both ends."""
+
+    async def taken(body: bytes, _request: WriteRequest, _if_match: str) -> Written[Any]:
+        return Written(await take(body), HEAD)
+
+    async def calls(_request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
+        return CallStream(assertion.zone_id, taken)
+
+    def routes(zone: Zone) -> list[BaseRoute]:
+        return [Route(redirects.PATH, zone.gate.asserted(calls, max_body=None), methods=["POST"])]
+
+    async with master_at(tmp_path / "a", routes=routes) as zone:
+        with zone.database.read() as tx:
+            signer = read_signer(tx, zone.store)
+        context = client_context(zone.store.ca_pem())
+        link = Link(zone.address, 0, zone.database.state().federation_id, context=context, signer=signer, epoch=lambda: 1)
+        channel = CallChannel(link)
+        try:
+            yield zone, channel
+        finally:
+            await channel.close()
+            await link.close()
+
+
+def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+messages = st.builds(
+    Asked, st.integers(0, 2**40), st.builds(Redirect, st.text(max_size=9), st.binary(max_size=99), st.just("r"), st.just(b"s"))
+)
+
+
+@given(st.lists(messages), st.lists(st.integers(1, 40)))
+def test_pieces_come_whole_however_the_bytes_are_cut(sent: list[Asked], cuts: list[int]) -> None:
+    raw = b"".join(piece(one) + redirects.SIGN_OF_LIFE for one in sent)
+    pieces, got, at = Pieces(), [], 0
+    for size in [*cuts, len(raw)]:
+        got += [call_stream._asked.decode(found) for found in pieces.feed(raw[at : at + size])]
+        at += size
+    assert got == sent
+
+
+def test_a_piece_that_is_too_long_is_refused_before_it_is_there() -> None:
+    with pytest.raises(ValueError, match="announces"):
+        list(Pieces().feed((redirects.MAX_PIECE + 1).to_bytes(4)))
+
+
+def test_many_calls_share_the_channel_and_a_slow_one_holds_up_none(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            slow = asyncio.create_task(channel.ask(call("sleep 0.5"), timeout_s=10))
+            quick = await asyncio.gather(*(channel.ask(call(f"say {number}", number), timeout_s=10) for number in range(100)))
+            assert quick == [Success(str(number), HEAD) for number in range(100)]
+            assert not slow.done()
+            assert await slow == Success("0.5", HEAD)
+
+    run(test)
+
+
+def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            assert await channel.ask(call("refuse no"), timeout_s=10) == Failure("no", ActionError.code, 3, ActionError.status)
+
+    run(test)
+
+
+def test_a_fault_of_the_master_leaves_the_outcome_open_and_the_channel_whole(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            with pytest.raises(Interrupted) as found:
+                await channel.ask(call("fail"), timeout_s=10)
+            assert "secret" not in str(found.value)
+            assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+
+    run(test)
+
+
+def test_no_answer_in_time_is_an_interruption_of_that_call_only(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            await channel.ask(call("say hi"), timeout_s=10)
+            with pytest.raises(Interrupted, match="in time"):
+                await channel.ask(call("sleep 5"), timeout_s=0.3)
+            assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+
+    run(test)
+
+
+def test_a_zone_that_loses_its_trust_loses_its_channel(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (zone, channel):
+            await channel.ask(call("say hi"), timeout_s=10)
+            pending = asyncio.create_task(channel.ask(call("sleep 30"), timeout_s=40))
+            await asyncio.sleep(0.1)
+            zone.gate.cut(0)  # as the gate does when the zone's record says REVOKED
+            with pytest.raises(Interrupted):
+                await pending
+
+    run(test)
+
+
+def test_where_nobody_listens_nothing_was_sent(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (zone, channel):
+            with zone.database.read() as tx:
+                signer = read_signer(tx, zone.store)
+            dead = Link("127.0.0.1:1", 0, "f" * 32, context=client_context(zone.store.ca_pem()), signer=signer, epoch=lambda: 1)
+            with pytest.raises(Unreachable):
+                await CallChannel(dead).ask(call("say hi"), timeout_s=5)
+            await dead.close()
+            stranger = Link(
+                zone.address,
+                0,
+                zone.database.state().federation_id,
+                context=client_context(zone.store.ca_pem()),
+                signer=None,
+                epoch=lambda: 1,
+            )
+            with pytest.raises(Refused):
+                await CallChannel(stranger).ask(call("say hi"), timeout_s=5)
+            await stranger.close()
+            assert await channel.ask(call("say hi"), timeout_s=5) == Success("hi", HEAD)
+
+    run(test)
+
+
+def test_an_idle_channel_stays_open_and_a_silent_master_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_channel, "SIGN_OF_LIFE_S", 0.1)
+
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            await channel.ask(call("say hi"), timeout_s=10)
+            # the master's signs come each two seconds here, the slave takes three tenths of silence for death
+            with pytest.raises(Interrupted):
+                await channel.ask(call("sleep 5"), timeout_s=10)
+
+    run(test)
+
+
+def test_nothing_but_an_answer_is_taken_for_one() -> None:
+    assert call_channel._answered.decode(piece(Answered(4, None))[4:]) == Answered(4, None)
+    with pytest.raises(ValueError, match="array"):
+        call_channel._answered.decode(b"\x01")
