@@ -86,8 +86,8 @@ class _Job:
     """One waiting job, and what its last run left."""
 
     __slots__ = (
-        "alone", "deltas", "error", "frees_space", "future", "head", "kind", "repeated", "request", "run", "statements", "texts", "value",
-        "what",
+        "alone", "deltas", "error", "frees_space", "future", "head", "keeps_state", "kind", "repeated", "request", "run", "statements",
+        "texts", "value", "what",
     )  # fmt: skip
 
     def __init__(self, kind: type[ZoneTx], what: str, run: Callable[[Any], Any], request: Request | None, frees_space: bool) -> None:
@@ -114,6 +114,7 @@ class _Job:
         self.statements: list[RowChange] = []
         self.texts: tuple[str, ...] = ()
         self.deltas: dict[str, int] = {}
+        self.keeps_state = self.kind is SharedTx  # what the zone is stays as it was: only its position and versions move
         self.head: Position | None = None
         self.repeated: Position | None = None
 
@@ -161,6 +162,8 @@ class Writer:
         self._commits = 0
         self._space_checked_at = -_SPACE_CHECK_S
         self._space_left = True
+        self._digests: dict[str, int] = {}  # of the shared tables, right while ``_digests_at`` is the database's write_seq
+        self._digests_at = -1
 
     def start(self) -> None:
         """Begin to work; needs the running loop."""
@@ -257,7 +260,7 @@ class Writer:
             for job in group:
                 await self._run_job(job, state, touched)
             survivors = [job for job in group if job.error is None]
-            commits = self._log_survivors(survivors, state, touched)
+            commits, after = self._log_survivors(survivors, state, touched)
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
             raise _Lost(self._dialect.explain(error)) from error
@@ -266,11 +269,13 @@ class Writer:
             raise
         if survivors:
             await self._commit(survivors, state, commits, frozenset(touched))
+            if commits or (self._digests_at == state.write_seq - 1 and after is not None):
+                self._digests_at = state.write_seq
         else:
             self._dialect.rollback(connection)
         self._answer(group, commits)
         if survivors:
-            self._listener(CommitNotice(read_state(connection), commits, frozenset(touched)))
+            self._listener(CommitNotice(after or read_state(connection), commits, frozenset(touched)))
 
     async def _run_job(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
         """Run one job in its savepoint; its failure stays its own, unless it has cost the transaction."""
@@ -324,6 +329,7 @@ class Writer:
                 job.repeated = known.head
                 return
         job.value = job.run(tx)
+        job.keeps_state = tx.state is state
         job.statements = tx.statements
         job.texts = tuple(render(change) for change in tx.statements)
         job.deltas = dict(tx.deltas)
@@ -331,15 +337,22 @@ class Writer:
         if size > MAX_COMMIT_BYTES:
             raise InternalError(f"This call changes {size >> 20} MiB at once; {MAX_COMMIT_BYTES >> 20} MiB is the most. Split it.")
 
-    def _log_survivors(self, survivors: list[_Job], state: ZoneState, touched: set[tuple[str, int]]) -> tuple[LoggedCommit, ...]:
-        """Number the statements of the jobs that made it, and write the log, the digests and the zone's new position."""
-        connection = self._connection
+    def _log_survivors(
+        self, survivors: list[_Job], state: ZoneState, touched: set[tuple[str, int]]
+    ) -> tuple[tuple[LoggedCommit, ...], ZoneState | None]:
+        """Number the statements of the jobs that made it, and write the log, the digests and the zone's new position.
+
+        Returns:
+            The commits, and the state that this leaves; None if a job may have changed more of it than is known here.
+        """
         head = state.head
         commits = []
         writing = [job for job in survivors if job.statements]
-        tx = ZoneTx(connection, state, None)
+        tx = ZoneTx(self._connection, state, None)
+        changes = {f"v_{table} = write_seq" for table, _ in touched}
+        values: tuple[Any, ...] = ()
         if writing:
-            digests = {table: digest.from_bytes(value) for table, value in tx.digests().items()}
+            digests = self._present_digests(tx, state)
             for job in writing:
                 logged = self._make_commit(job, state, head, digests)
                 head = Head(Position(state.epoch, logged.commit.last_idx), logged.chain)
@@ -347,11 +360,19 @@ class Writer:
             write_log(tx, commits)
             changed = {table for job in writing for table in job.deltas}
             tx.executemany(self._dialect.upsert_digest, [(table, digest.to_bytes(digests[table])) for table in changed])
-            tx.execute("UPDATE zone_state SET position = ?, chain = ? WHERE id = 1", (head.position.index, head.chain))
-        if touched:
-            columns = ", ".join(f"v_{table} = write_seq" for table in sorted({table for table, _ in touched}))
-            tx.execute(f"UPDATE zone_state SET {columns} WHERE id = 1")
-        return tuple(commits)
+            values = (head.position.index, head.chain)
+        if writing or touched:
+            assignments = ", ".join([*(("position = ?", "chain = ?") if writing else ()), *sorted(changes)])
+            tx.execute(f"UPDATE zone_state SET {assignments} WHERE id = 1", values)
+        known = all(job.keeps_state for job in survivors)
+        return tuple(commits), _after(state, head, touched) if known else None
+
+    def _present_digests(self, tx: ZoneTx, state: ZoneState) -> dict[str, int]:
+        """The digests before this group, to be changed in place; read only if anything but this writer's last group has touched them."""
+        if self._digests_at != state.write_seq - 1:
+            self._digests = {table: digest.from_bytes(value) for table, value in tx.digests().items()}
+        self._digests_at = -1  # until the group is durable
+        return self._digests
 
     @staticmethod
     def _make_commit(job: _Job, state: ZoneState, head: Head, digests: dict[str, int]) -> LoggedCommit:
@@ -461,3 +482,9 @@ class Writer:
                     "freed there; reads go on. Nothing was changed."
                 ))  # fmt: skip
         return [job for job in group if job.frees_space]
+
+
+def _after(state: ZoneState, head: Head, touched: set[tuple[str, int]]) -> ZoneState:
+    """The state that a group leaves which moved nothing but the position and the versions of tables."""
+    versions = {**state.versions, **{table: state.write_seq for table, _ in touched}}
+    return msgspec.structs.replace(state, position=head.position.index, chain=head.chain, versions=versions)

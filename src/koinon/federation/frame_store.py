@@ -93,7 +93,7 @@ class FrameStore:
         elif index >= self._database.state().position:
             return None
         else:
-            frame = await self._make_once(head)
+            frame = self._make_now(head) or await self._make_once(head)
         if frame is None or frame.start != head.chain:
             raise StreamEnded(f"the log after {head.position} is gone")
         return frame
@@ -106,22 +106,27 @@ class FrameStore:
             making.add_done_callback(lambda _: self._making.pop(index, None))
         return await asyncio.shield(making)  # one zone going away must not take the frame from the others
 
-    async def _make(self, head: Head) -> Frame | None:
-        state, key = self._database.state(), self._key()
+    def _make_now(self, head: Head) -> Frame | None:
+        """The frame if its commits are in memory and few."""
         run = self._run_from(head.position.index + 1)
+        if not run or sum(map(_size, run)) > _INLINE:
+            return None
+        return self._keep(head, self._builder(head)(run))
+
+    async def _make(self, head: Head) -> Frame | None:
+        build = self._builder(head)
+        run = self._run_from(head.position.index + 1)
+        if run:
+            return self._keep(head, await asyncio.to_thread(build, run))
+        return self._keep(head, await self._database.read_in_thread(lambda tx: build(read_range(tx, head.position.index))))
+
+    def _builder(self, head: Head) -> Callable[[Sequence[LoggedCommit]], Frame | None]:
+        state, key = self._database.state(), self._key()
 
         def build(commits: Sequence[LoggedCommit]) -> Frame | None:
             return _build(commits, head.chain, state.federation_id, state.epoch, state.position, key) if commits else None
 
-        if not run:
-            frame = await self._database.read_in_thread(lambda tx: build(read_range(tx, head.position.index)))
-        elif sum(map(_size, run)) <= _INLINE:
-            frame = build(run)
-        else:
-            frame = await asyncio.to_thread(build, run)
-        if frame is not None:
-            self._keep(head.position.index, frame)
-        return frame
+        return build
 
     def _run_from(self, first_idx: int) -> list[LoggedCommit]:
         """Commits in memory from an index on, as many as fit one frame."""
@@ -136,11 +141,13 @@ class FrameStore:
             first_idx = logged.commit.last_idx + 1
         return run
 
-    def _keep(self, index: int, frame: Frame) -> None:
-        self._cache[index] = frame
-        self._cached_bytes += len(frame.data)
-        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= len(self._cache.popitem(last=False)[1].data)
+    def _keep(self, head: Head, frame: Frame | None) -> Frame | None:
+        if frame is not None:
+            self._cache[head.position.index] = frame
+            self._cached_bytes += len(frame.data)
+            while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= len(self._cache.popitem(last=False)[1].data)
+        return frame
 
 
 def read_range(tx: ReadTx, after: int) -> list[LoggedCommit]:

@@ -11,6 +11,7 @@ Not here: whether federation, epoch and chain are the ones the slave follows; ke
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Annotated, Final
 
@@ -109,6 +110,25 @@ class FrameError(ValueError):
     """Not a frame that we take. The stream is of no more use: close it and dial again."""
 
 
+_of_thread: Final = threading.local()  # neither may be shared over threads, and making one costs more than a small frame
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    try:
+        found: zstandard.ZstdCompressor = _of_thread.compressor
+    except AttributeError:
+        found = _of_thread.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return found
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    try:
+        found: zstandard.ZstdDecompressor = _of_thread.decompressor
+    except AttributeError:
+        found = _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Body)
 
@@ -126,7 +146,7 @@ def encode(body: Body, sign: Callable[[bytes], bytes]) -> bytes:
     raw = _encoder.encode(body)
     if len(raw) > MAX_BODY_BYTES:
         raise FrameError(f"the body has {len(raw)} bytes, at most {MAX_BODY_BYTES} are allowed: send fewer commits")
-    payload = zstandard.ZstdCompressor(level=_LEVEL).compress(raw)  # one each time: it must not be shared over threads
+    payload = _compressor().compress(raw)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise FrameError(f"the payload has {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are allowed: send fewer commits")
     signature = sign(_DOMAIN + payload)
@@ -193,7 +213,7 @@ def _decode(payload: bytes) -> Body:
         size = zstandard.frame_content_size(payload)
         if not 0 < size <= MAX_BODY_BYTES:
             raise FrameError(f"a frame's body has {'an unknown number of' if size < 0 else size} bytes; 1 to {MAX_BODY_BYTES} are allowed")
-        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=MAX_BODY_BYTES, allow_extra_data=False)
+        raw = _decompressor().decompress(payload, max_output_size=MAX_BODY_BYTES, allow_extra_data=False)
         body: Body = _decoder.decode(raw)
         if isinstance(body, CommitsFrame):
             for commit in body.commits:
