@@ -18,6 +18,7 @@ from koinon.objects.kinds import Kind
 from koinon.objects.names import require_name
 from koinon.objects.template import Template
 from koinon.policy.caller import Caller
+from koinon.statements.schema import PoolRow
 
 __all__ = [
     "ADMINS", "FIRST_ID", "USERS", "Group", "add_admin", "create", "del_admin", "delete", "document", "drop_member", "get", "pool_document",
@@ -32,10 +33,19 @@ _TABLE: Final = "group_pool"
 
 def get(tx: ReadTx, oid: int) -> Group:
     """One group. Raises NotFoundError."""
+    return Group.from_row(_row(tx, oid))
+
+
+def name_of(tx: ReadTx, oid: int) -> str:
+    """A group's name, without reading the rest of it. Raises NotFoundError."""
+    return _row(tx, oid).name
+
+
+def _row(tx: ReadTx, oid: int) -> PoolRow:
     row = tx.row(_TABLE, oid)
     if row is None:
         raise NotFoundError(Kind.GROUP.label, oid)
-    return Group.from_row(row)
+    return row
 
 
 def create(tx: SharedTx, caller: Caller, name: str) -> int:

@@ -107,7 +107,7 @@ def create(tx: SharedTx, caller: Caller, name: str, verifier: str, driver: str, 
         oid=tx.next_id(_TABLE, at_least=_FIRST_ID),
         gid=gid,
         groups=sorted({gid, *group_ids}),
-        gname=groups.get(tx, gid).name,
+        gname=groups.name_of(tx, gid),
         name=name,
         password=verifier,
         driver=driver,
@@ -248,14 +248,14 @@ def change_primary_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> in
     if oid == ONEADMIN:
         raise InternalError(
             f"{Kind.USER.label} [{ONEADMIN}] {user.name} cannot be moved outside of the {Kind.GROUP.label} [{groups.ADMINS}] "
-            f"{groups.get(tx, groups.ADMINS).name}",
+            f"{groups.name_of(tx, groups.ADMINS)}",
             object_id=oid,
         )
     access.require_all(tx, caller, [(Right.MANAGE, target), (Right.USE, new_group)])
     old_gid = user.gid
     if old_gid == gid:
         return oid
-    user.gid, user.gname = gid, groups.get(tx, gid).name
+    user.gid, user.gname = gid, groups.name_of(tx, gid)
     if is_new:
         user.join(gid)
         user.leave(old_gid)

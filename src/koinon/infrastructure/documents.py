@@ -137,7 +137,7 @@ def chown(tx: ZoneTx, caller: Caller, oid: int, uid: int, gid: int) -> int:
         document.uid, document.uname = uid, users.get(tx, uid).name
     if gid not in (_KEEP, document.gid):
         needs.append((Right.USE, access.target_of(tx, Kind.GROUP, gid)))
-        document.gid, document.gname = gid, groups.get(tx, gid).name
+        document.gid, document.gname = gid, groups.name_of(tx, gid)
     access.require_all(tx, caller, needs)
     POOL.update(tx, document.as_row())
     return oid
@@ -193,7 +193,7 @@ def _add(tx: ZoneTx, caller: Caller, name: str, kind_number: int, template: Temp
         uid=caller.uid,
         gid=caller.gid,
         uname=caller.name,
-        gname=groups.get(tx, caller.gid).name,
+        gname=groups.name_of(tx, caller.gid),
         name=name,
         type=kind_number,
         bits=permissions.of_new_object(tx, caller),
