@@ -28,8 +28,8 @@ compile: $(STAMP)
 demo: compile ## set up and run a federation of three zones on this machine (CHECK=1: exit after the checks)
 	$(BIN)/python -m demo $(if $(CHECK),--check,)
 
-test: compile check ## set up and pass all tests (WORKERS=N: so many at once)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not soak"
+test: compile check ## set up and pass all tests (WORKERS=N: so many at once; ENGINE=postgresql or mariadb: all on that engine)
+	$(if $(ENGINE),ENGINE=$(ENGINE) )$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not soak"
 
 soak: compile ## the long fault runs: kills, cuts, random loads
 	$(BIN)/python -m pytest -m soak

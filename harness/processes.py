@@ -73,13 +73,16 @@ def _die_with(parent: int) -> Callable[[], None]:
     return before_exec
 
 
-def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None, user: str | None = None
+) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, its output appended to ``log``.
 
     Args:
         command: program and arguments.
         log: file for standard output and error.
         environment: variables beside those of this process.
+        user: who runs it; only root may say so.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -88,6 +91,8 @@ def start(command: Sequence[str | Path], *, log: Path, environment: Mapping[str,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | dict(environment or {}),
+            user=user,
+            group=user,
             start_new_session=True,  # Ctrl-C reaches us alone: we stop the children in order
             preexec_fn=_die_with(os.getpid()),
         )

@@ -14,17 +14,19 @@ import os
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
 import pyone
 
-from harness import processes
+from harness import engines, processes
 from harness.proxy import Link
 from harness.replies import Caller
 from koinon.client.admin import AdminClient
 from koinon.client.errors import ClientError
+from koinon.database.dialects.protocol import Connection
 
 Section = Mapping[str, str | int | float]
 
@@ -60,6 +62,7 @@ class Zone:
 
     Attributes:
         name: zone name in its settings.
+        engine: of its database.
         folder: holds ``koinon.toml``, ``server.log`` and ``state/``.
         port: where clients call.
         federation_port: where other zones call.
@@ -74,8 +77,10 @@ class Zone:
         ports: tuple[int, int] | None = None,
         federation_endpoint: str = "",
         settings: Mapping[str, Section] | None = None,
+        engine: str = "",
     ) -> None:
         self.name = name
+        self.engine = engine or engines.current
         self.folder = folder
         self.port, self.federation_port = ports or (processes.free_port(), processes.free_port())
         self.process: subprocess.Popen[bytes] | None = None
@@ -101,7 +106,12 @@ class Zone:
 
     @property
     def database(self) -> Path:
+        """Its file; on a server, what its database is named for."""
         return self.state_dir / "koinon.db"
+
+    def by_hand(self) -> AbstractContextManager[Connection]:
+        """A session with the zone's database beside the zone's own."""
+        return engines.by_hand(self.database, self.engine)
 
     @property
     def endpoint(self) -> str:
@@ -126,6 +136,8 @@ class Zone:
             "server": {"listen": "127.0.0.1", "port": self.port},
             "federation": {"listen": "127.0.0.1", "port": self.federation_port, "endpoint": self._federation_endpoint},
         }
+        if self.engine != "sqlite":
+            ours["database"] = {"url": engines.url(self.database, self.engine)}
         lines = [f"state_dir = {json.dumps(str(self.state_dir))}"]
         for section in dict.fromkeys((*ours, *self._settings)):
             values = {**ours.get(section, {}), **self._settings.get(section, {})}
@@ -320,6 +332,7 @@ def federation(
     through_proxy: bool = False,
     settings: Mapping[str, Section] | None = None,
     ports: list[tuple[int, int]] | None = None,
+    on: Sequence[str] = (),
 ) -> Iterator[Federation]:
     """A federation of ``size`` zones that runs inside the ``with`` block.
 
@@ -329,6 +342,7 @@ def federation(
         through_proxy: slaves reach the master through a ``Link``.
         settings: sections for every zone, on top of names, addresses and ports.
         ports: (clients, zones) per zone; free ones are chosen if absent.
+        on: engine per zone; the current one if absent.
     """
     names = ["master", *(f"slave{number}" for number in range(1, size))]
     pairs = ports or [(processes.free_port(), processes.free_port()) for _ in names]
@@ -339,9 +353,10 @@ def federation(
             name,
             ports=pair,
             settings=settings,
+            engine=engine,
             federation_endpoint=link.address if link is not None and name == "master" else "",
         )
-        for name, pair in zip(names, pairs, strict=True)
+        for name, pair, engine in zip(names, pairs, on or [""] * size, strict=True)
     ]
     made = Federation(zones, link)
     try:

@@ -1,12 +1,39 @@
-"""What all tests share: the output of real zones goes with the report of a test that failed."""
+"""What all tests share: the engine they run on, and the output of real zones with the report of a test that failed.
+
+Without ENGINE in the environment tests run on SQLite, those marked ``engines`` on each engine; with it, all run on that one.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 
 import pytest
 
-from harness import zones
+from harness import engines, zones
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each engine that it is to run on."""
+    everywhere = metafunc.definition.get_closest_marker("engines") is not None
+    chosen = os.environ.get("ENGINE")
+    names = [chosen] if chosen else engines.ENGINES if everywhere else ["sqlite"]
+    if names != ["sqlite"]:
+        metafunc.parametrize("engine", names, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine of this test. Where its server is missing, the test is left out, but not in CI."""
+    engines.current = getattr(request, "param", "sqlite")
+    if engines.current != "sqlite":
+        try:
+            engines.server(engines.current)
+        except engines.Missing as missing:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(missing))
+    return engines.current
 
 
 @pytest.hookimpl(wrapper=True)

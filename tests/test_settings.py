@@ -34,11 +34,14 @@ def problems(file: Path, text: str) -> list[str]:
     return [line.removeprefix(f"{file}: ") for line in lines]
 
 
+A_DATABASE = "it must look like sqlite:////absolute/path, postgresql://user@host/database or mysql://user@host/database"
+
+
 def test_without_a_file_everything_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     found = load(None, HOME)
     assert found.state == Path("/home/anna/.local/state/koinon")
-    assert found.database.path == found.state / "koinon.db"
+    assert found.database.url == f"sqlite:///{found.state}/koinon.db"
     assert found.zone.endpoint == "http://localhost:2633/RPC2"
     assert found.federation.endpoint.endswith(":2635")
     assert found.server.max_request_mib == 16
@@ -64,7 +67,6 @@ def test_what_depends_on_other_settings_follows_them(file: Path) -> None:
     assert found.zone.endpoint == "http://localhost:4000/RPC2"
     assert found.federation.endpoint.endswith(":4001")
     assert found.database.url == "sqlite:////srv/a zone/koinon.db"
-    assert found.database.path == Path("/srv/a zone/koinon.db")
 
 
 def test_what_is_said_is_kept(file: Path) -> None:
@@ -73,9 +75,19 @@ def test_what_is_said_is_kept(file: Path) -> None:
         '[federation]\nendpoint = "[2001:db8::1]:9"\nheartbeat_s = 1\n[login]\nmax_token_s = -1\nremember_s = 0\n'
     )
     found = load(file, HOME)
-    assert (found.zone.name, found.zone.endpoint, found.database.path) == ("Süd 1", "https://a.example/RPC2", Path("/d/x.db"))
+    assert (found.zone.name, found.zone.endpoint, found.database.url) == ("Süd 1", "https://a.example/RPC2", "sqlite:////d/x.db")
     assert (found.federation.endpoint, found.federation.heartbeat_s) == ("[2001:db8::1]:9", 1.0)
     assert (found.login.max_token_s, found.login.remember_s) == (-1, 0.0)
+
+
+def test_a_server_is_named_by_its_address_and_dangers_are_accepted_by_name(file: Path) -> None:
+    for engine in ("postgresql", "mysql", "mariadb"):
+        file.write_text(f'[database]\nurl = "{engine}://koinon:pw@db.example:99/zone"\naccept = "fsync, synchronous_commit"\n')
+        found = load(file, HOME).database
+        assert found.engine == engine
+        assert found.accepted == {"fsync", "synchronous_commit"}
+    assert load(None, HOME).database.accepted == set()
+    assert load(None, HOME).database.engine == "sqlite"
 
 
 def test_all_mistakes_are_told_at_once(file: Path) -> None:
@@ -113,9 +125,15 @@ def test_all_mistakes_are_told_at_once(file: Path) -> None:
         ("state_dir = 5", "state_dir: 5 is not allowed; it must be a text"),
         (
             "[database]\nurl = 'sqlite:///x.db'",
-            "[database] url: 'sqlite:///x.db' is not allowed; it must look like sqlite:////absolute/path",
+            f"[database] url: 'sqlite:///x.db' is not allowed; {A_DATABASE}",
         ),
-        ("[database]\nurl = 'mysql://x'", "[database] url: 'mysql://x' is not allowed; it must look like sqlite:////absolute/path"),
+        ("[database]\nurl = 'mysql://x'", f"[database] url: 'mysql://x' is not allowed; {A_DATABASE}"),
+        ("[database]\nurl = 'oracle://a:se/cret@x/y'", f"[database] url: 'oracle://a:...@x/y' is not allowed; {A_DATABASE}"),
+        (
+            "[database]\naccept = 'fsync, hope'",
+            "[database] accept: 'fsync, hope' is not allowed; it must be some of fsync, synchronous_commit, "
+            "innodb_flush_log_at_trx_commit, with commas between",
+        ),
         ("[zone]\nendpoint = 'host:5'", "[zone] endpoint: 'host:5' is not allowed; it must look like http://host:port/RPC2"),
         ("[zone]\nendpoint = 'http://h:x/'", "[zone] endpoint: 'http://h:x/' is not allowed; it must look like http://host:port/RPC2"),
         ("[federation]\nendpoint = 'host'", "[federation] endpoint: 'host' is not allowed; it must look like host:port"),
@@ -188,7 +206,7 @@ def test_the_example_is_a_file_with_all_defaults(file: Path) -> None:
     file.write_text(settings.example())
     assert load(file, HOME) == load(None, HOME)
     written = tomllib.loads(settings.example().replace('\n# state_dir = ""', '\nstate_dir = ""').replace('# endpoint = ""', 'endpoint = ""')
-                            .replace('# url = ""', 'url = ""'))  # fmt: skip
+                            .replace('# url = ""', 'url = ""').replace('# accept = ""', 'accept = ""'))  # fmt: skip
     assert {(section, key) for section in written if section != "state_dir" for key in written[section]} == set(KEYS)
     assert written["state_dir"] == ""
 

@@ -29,6 +29,10 @@ Mebibytes = Annotated[int, Meta(ge=1, le=1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Address = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z.:%_-]+\Z", description="an IP address or a host's name")]
 Version = Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+\.[0-9]+\Z", description="three numbers, such as 7.4.0")]
+_DANGERS = "fsync|synchronous_commit|innodb_flush_log_at_trx_commit"
+Dangers = Annotated[
+    str, Meta(pattern=rf"\A(({_DANGERS})(, ?({_DANGERS}))*)?\Z", description=f"some of {_DANGERS.replace('|', ', ')}, with commas between")
+]
 #: As for all zones (objects/names.py, which is above this module).
 ZoneName = Annotated[
     str,
@@ -41,6 +45,7 @@ ZoneName = Annotated[
 ]
 
 _SQLITE = "sqlite:///"
+_SERVERS = ("postgresql://", "mysql://", "mariadb://")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f]")
 
@@ -70,15 +75,27 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
 class DatabaseSettings(Struct, frozen=True, kw_only=True):
     """Where this zone's rows are kept."""
 
-    #: Address of the database, `sqlite:////absolute/path`. Empty: `koinon.db` in the state directory.
+    #: Address of the database: `sqlite:////absolute/path`, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` (with libpq's options, such as
+    #: several hosts and `?target_session_attrs=read-write`, or `sslmode`), or `mysql://USER:PASSWORD@HOST:PORT/DATABASE` for MariaDB (with
+    #: `?unix_socket=`, `ssl_ca=`, `ssl_cert=`, `ssl_key=`). PostgreSQL 15, MariaDB 10.11 or newer; the database must exist, be UTF-8, and
+    #: the user must be allowed to make tables in it. Empty: `koinon.db` in the state directory. With a password in it, keep this file from
+    #: others (mode 600).
     url: str = ""
-    #: Free space in MiB below which writes are refused, so that a full disk never cuts one in half. 0: not checked.
+    #: Dangers of the database server's settings that are accepted, with commas between: `fsync`, `synchronous_commit` (off in PostgreSQL),
+    #: `innodb_flush_log_at_trx_commit` (not 1 in MariaDB). Acknowledged writes can then be lost; without this the zone does not start.
+    accept: Dangers = ""
+    #: Free space in MiB below which writes are refused, so that a full disk never cuts one in half; of SQLite only. 0: not checked.
     disk_reserve_mib: Annotated[int, Meta(ge=0, le=1_000_000)] = 64
 
     @property
-    def path(self) -> Path:
-        """The file of an SQLite database."""
-        return Path(self.url.removeprefix(_SQLITE))
+    def engine(self) -> str:
+        """The first word of the address."""
+        return self.url.partition("://")[0]
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """``accept``, one by one."""
+        return frozenset(self.accept.replace(" ", "").split(",")) - {""}
 
 
 class FederationSettings(Struct, frozen=True, kw_only=True):
@@ -200,6 +217,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     return _completed(settings, environ)
 
 
+def without_password(url: str) -> str:
+    """A database's address that may be shown."""
+    return re.sub(r"([?&]password)=[^&]*", r"\1=...", re.sub(r"(://[^:/@]*):.*@", r"\1:...@", url))
+
+
 def default_state_dir(environ: Mapping[str, str]) -> Path:
     """Where state goes unless it is said: the system's place for root, the user's own for others."""
     if os.geteuid() == 0:
@@ -296,8 +318,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"[zone] name: {_shown(settings.zone.name)} is not allowed; {_allowed(ZoneName)}"
     if settings.state_dir and (not settings.state_dir.startswith("/") or _UNPRINTABLE.search(settings.state_dir)):
         yield f"state_dir: {_shown(settings.state_dir)} is not an absolute path"
-    if url and (not url.startswith(_SQLITE + "/") or url == _SQLITE + "/" or "?" in url or "#" in url or _UNPRINTABLE.search(url)):
-        yield f"[database] url: {_shown(url)} is not allowed; it must look like sqlite:////absolute/path"
+    if url and not _is_database(url):
+        yield (
+            f"[database] url: {_shown(without_password(url))} is not allowed; it must look like sqlite:////absolute/path, "
+            "postgresql://user@host/database or mysql://user@host/database"
+        )
     if endpoint and not _is_url(endpoint):
         yield f"[zone] endpoint: {_shown(endpoint)} is not allowed; it must look like http://host:port/RPC2"
     if federation.endpoint and not _is_host_and_port(federation.endpoint):
@@ -311,6 +336,17 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
     if federation.log_cap < federation.log_keep:
         yield f"[federation] log_cap: {federation.log_cap} is below log_keep ({federation.log_keep}), which is always kept"
+
+
+def _is_database(url: str) -> bool:
+    if _UNPRINTABLE.search(url):
+        return False
+    if url.startswith(_SERVERS):
+        try:
+            return len(urlsplit(url).path) > 1
+        except ValueError:  # half an IPv6 address
+            return False
+    return url.startswith(_SQLITE + "/") and url != _SQLITE + "/" and "?" not in url and "#" not in url
 
 
 def _is_url(text: str) -> bool:

@@ -3,52 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, NullPool, create_engine, inspect
 
+from harness import engines
 from koinon.database import migrations
 from koinon.database.database import Database
+from koinon.database.dialects import choose
 from koinon.database.tables import metadata
 from koinon.database.transactions import SharedTx
 from koinon.errors import UnavailableError
 from koinon.statements.schema import PoolRow
 
 FOLDER = Path(migrations.__file__).parent
+pytestmark = pytest.mark.engines
 GROUP = PoolRow(100, "dev", "<GROUP><ID>100</ID></GROUP>", 0, 100, 1, 1, 0)
 
 
-def migrate(path: Path, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(FOLDER))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{path}")
-    command.upgrade(config, revision)
+def migrate(path: Path, revision: str = migrations.HEAD) -> None:
+    migrations.upgrade(choose(engines.url(path)), revision)
+
+
+def alchemy(path: Path) -> Engine:
+    dialect = choose(engines.url(path))
+    return create_engine(f"{dialect.alchemy}://", creator=dialect.migrator, poolclass=NullPool)
 
 
 def differences(path: Path) -> list[object]:
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.connect() as connection:
+    with alchemy(path).connect() as connection:
         found: list[object] = compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
-    engine.dispose()
     return found
 
 
-def columns(path: Path) -> dict[str, list[tuple[str, str, int, int]]]:
-    """Columns of every table in their order: name, type, whether they may be empty, place in the key."""
-    with sqlite3.connect(path) as connection:
-        names = [
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'")
-        ]
-        found = {name: [(row[1], row[2], row[3], row[5]) for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
-    connection.close()
-    return found
+def columns(path: Path) -> dict[str, list[tuple[str, str, bool]]]:
+    """Columns of every table in their order: name, type, whether they may be empty; and what the keys are."""
+    looked = inspect(alchemy(path))
+    tables = [name for name in looked.get_table_names() if name != "alembic_version"]
+    found = {name: [(str(row["name"]), repr(row["type"]), bool(row["nullable"])) for row in looked.get_columns(name)] for name in tables}
+    return found | {f"{name} key": [(str(looked.get_pk_constraint(name)["constrained_columns"]), "", False)] for name in tables}
 
 
 def test_head_is_the_newest_version() -> None:
@@ -57,11 +54,9 @@ def test_head_is_the_newest_version() -> None:
 
 def test_a_migrated_database_has_the_declared_tables(tmp_path: Path) -> None:
     migrated, declared = tmp_path / "migrated.db", tmp_path / "declared.db"
-    migrate(migrated, migrations.HEAD)
+    migrate(migrated)
     assert differences(migrated) == []
-    engine = create_engine(f"sqlite:///{declared}")
-    metadata.create_all(engine)
-    engine.dispose()
+    metadata.create_all(alchemy(declared))
     assert columns(migrated) == columns(declared)
 
 
@@ -75,7 +70,7 @@ def test_a_zone_of_the_first_schema_keeps_what_it_holds(tmp_path: Path) -> None:
     migrate(path, "0001")
 
     async def write_and_read() -> None:
-        database = Database.open(path)
+        database = Database.open(engines.url(path))
         database.start()
         with database.read() as tx:
             assert tx.row("group_pool", 100) == GROUP
@@ -84,31 +79,28 @@ def test_a_zone_of_the_first_schema_keeps_what_it_holds(tmp_path: Path) -> None:
         await database.write_shared("test", lambda tx: tx.next_id("group_pool"))
         await database.close()
 
-    with sqlite3.connect(path) as connection:
+    with engines.by_hand(path) as connection:
         connection.execute("INSERT INTO group_pool VALUES (100, 'dev', ?, 0, 100, 1, 1, 0, ?)", (GROUP.body, bytes(32)))
         connection.execute("INSERT INTO pool_control VALUES ('group_pool', 100, ?)", (bytes(32),))
-    connection.close()
     asyncio.run(write_and_read())
-    with sqlite3.connect(path) as connection:
+    with engines.by_hand(path) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrations.HEAD,)
-    connection.close()
 
 
 def test_a_database_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "koinon.db"
     migrate(path, "0001")
-    with sqlite3.connect(path) as connection:
+    with engines.by_hand(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
     before = columns(path)
     with pytest.raises(UnavailableError, match="newer koinon"):
-        Database.open(path)
+        Database.open(engines.url(path))
     assert columns(path) == before
 
 
 def test_opening_twice_migrates_once(tmp_path: Path) -> None:
     async def add(tx_name: str) -> None:
-        database = Database.open(tmp_path / "koinon.db")
+        database = Database.open(engines.url(tmp_path / "koinon.db"))
         database.start()
 
         def job(tx: SharedTx) -> None:
@@ -121,3 +113,18 @@ def test_opening_twice_migrates_once(tmp_path: Path) -> None:
 
     asyncio.run(add("one"))
     asyncio.run(add("two"))
+
+
+def test_a_first_start_that_was_interrupted_can_be_made_again(tmp_path: Path) -> None:
+    """MariaDB keeps the tables that were made before the end came."""
+    path = tmp_path / "koinon.db"
+    migrate(path)
+    with engines.by_hand(path) as connection:
+        for table in ("alembic_version", "outbox", "reign"):
+            connection.execute(f"DROP TABLE {table}")
+        for table in ("shared_digest", "zone_state"):
+            connection.execute(f"DELETE FROM {table}")
+    migrate(path)
+    assert differences(path) == []
+    with engines.by_hand(path) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM zone_state").fetchone() == (1,)

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Message
 
+from harness import engines
 from koinon.database.database import Database
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx
 from koinon.federation.applier import Applier, Master
@@ -60,7 +61,7 @@ class Origin:
 
     def __init__(self, state_dir: Path, *, keep: int = 1_000_000) -> None:
         self.state_dir = state_dir
-        self.database = Database.open(state_dir / "koinon.db")
+        self.database = Database.open(engines.url(state_dir / "koinon.db"))
         self.database.start()
         self.private_key = Ed25519PrivateKey.generate()
         self.serve(keep=keep)
@@ -231,7 +232,7 @@ class Copy:
         self.open()
 
     def open(self) -> None:
-        self.database = Database.open(self.state_dir / "koinon.db")
+        self.database = Database.open(engines.url(self.state_dir / "koinon.db"))
         self.database.start()
         self.applier = Applier(
             self.database,

@@ -12,6 +12,7 @@ from pathlib import Path
 import uvicorn
 from starlette.routing import BaseRoute
 
+from harness import engines
 from koinon.database.database import Database
 from koinon.database.transactions import ApplyTx, SharedTx
 from koinon.federation.clashes import Rows
@@ -37,7 +38,7 @@ class Zone:
     def __init__(self, state_dir: Path) -> None:
         state_dir.mkdir()
         self.state_dir = state_dir
-        self.database = Database.open(state_dir / "koinon.db")
+        self.database = Database.open(engines.url(state_dir / "koinon.db"))
         self.database.start()
         self.store = KeyStore(state_dir)
         self.links = Links(self.database, self.store)

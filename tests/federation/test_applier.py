@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from harness import engines
 from koinon.database.database import Database
 from koinon.database.statement_log import read_commits
 from koinon.federation import applier as applier_module
@@ -31,9 +30,8 @@ def run(tmp_path: Path, test: Callable[[Origin, Copy], Awaitable[Any]], **option
 
 def edit(path: Path, sql: str) -> None:
     """What an operator does who should not."""
-    with sqlite3.connect(path / "koinon.db") as connection:
+    with engines.by_hand(path / "koinon.db") as connection:
         connection.execute(sql)
-    connection.close()
 
 
 def test_it_copies_what_is_there_and_what_comes(tmp_path: Path) -> None:
@@ -198,11 +196,9 @@ async def become(database: Database, role: Any, zone_id: int) -> None:
 async def set_back(origin: Origin, copy: Copy, meanwhile: Callable[[], Awaitable[Any]]) -> None:
     """Give the master its database of before ``meanwhile`` back, as a careless restore does."""
     await origin.database.close()
-    saved = origin.state_dir.with_name("saved")
-    saved.mkdir()
-    for file in origin.state_dir.glob("koinon.db*"):
-        shutil.copy(file, saved)
-    origin.database = Database.open(origin.state_dir / "koinon.db")
+    path = origin.state_dir / "koinon.db"
+    saved = engines.save(path)
+    origin.database = Database.open(engines.url(path))
     origin.database.start()
     origin.serve()
     beating = asyncio.create_task(origin.feed.keep_beating())
@@ -212,11 +208,8 @@ async def set_back(origin: Origin, copy: Copy, meanwhile: Callable[[], Awaitable
     await copy.stop()
     beating.cancel()
     await origin.close()
-    for file in origin.state_dir.glob("koinon.db*"):
-        file.unlink()
-    for file in saved.iterdir():
-        shutil.copy(file, origin.state_dir)
-    origin.database = Database.open(origin.state_dir / "koinon.db")
+    engines.restore(path, saved)
+    origin.database = Database.open(engines.url(path))
     origin.database.start()
     origin.serve()
 

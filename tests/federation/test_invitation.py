@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import engines
 from koinon.database.database import Database
 from koinon.database.transactions import ZoneTx
 from koinon.errors import BadArgumentError
@@ -51,7 +52,7 @@ def test_nonsense_is_no_invitation(text: str) -> None:
 
 def in_database(tmp_path: Path, *jobs: Callable[[ZoneTx], Any]) -> None:
     async def run() -> None:
-        database = Database.open(tmp_path / "koinon.db")
+        database = Database.open(engines.url(tmp_path / "koinon.db"))
         database.start()
         try:
             await database.write_zone("invite", lambda tx: invitation.create(tx, 100, SECRET, now_s=NOW))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,9 +104,8 @@ def test_a_damaged_token_is_refused_without_a_trace(zones: Federation, newcomer:
 def test_a_token_past_its_hour_is_refused(zones: Federation, newcomer: Zone) -> None:
     """The clock is turned in the master's table; nobody waits an hour for a test."""
     token = invite(zones.master, newcomer.name, newcomer.endpoint)
-    with sqlite3.connect(zones.master.database, timeout=10) as database:
+    with zones.master.by_hand() as database:
         assert database.execute("UPDATE invitation SET expires_at = 1 WHERE used_at IS NULL OR used_at = 0").rowcount
-    database.close()
     refused = newcomer.federation("join", token, check=False)
     assert refused.returncode != 0
     assert "expired" in (refused.stdout + refused.stderr).lower()

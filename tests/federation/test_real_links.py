@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -204,9 +203,8 @@ def test_a_slave_that_was_away_longer_than_the_log_takes_a_snapshot(zones: Feder
 
 
 def _oldest_kept(zone: Zone) -> int:
-    with sqlite3.connect(f"file:{zone.database}?mode=ro", uri=True) as database:
+    with zone.by_hand() as database:
         (oldest,) = database.execute("SELECT min(idx) FROM federation_log").fetchone()
-    database.close()
     return int(oldest or 0)
 
 
@@ -216,15 +214,14 @@ def test_a_slave_that_forked_comes_back_and_its_tail_is_kept(zones: Federation, 
     slave.stop()
     forked = slave.state_dir / "forked"
     before = {path.name for path in forked.iterdir()} if forked.exists() else set()
-    with sqlite3.connect(slave.database) as database:
+    with slave.by_hand() as database:
         position, log_end = database.execute(
             "SELECT z.position, max(c.last_idx) FROM zone_state z, federation_commit c GROUP BY z.position"
         ).fetchone()
         assert position == log_end
-        database.execute("UPDATE zone_state SET chain = zeroblob(32)")
-        database.execute("UPDATE federation_commit SET chain = zeroblob(32) WHERE last_idx = ?", (position,))
+        database.execute("UPDATE zone_state SET chain = ?", (bytes(32),))
+        database.execute("UPDATE federation_commit SET chain = ? WHERE last_idx = ?", (bytes(32), position))
         database.execute("UPDATE user_pool SET name = 'mistake', body = replace(body, 'serveradmin', 'mistake') WHERE oid = 1")
-    database.close()
     _create(zones, zones.master, "on-the-true-side")
     slave.start()
     zones.settled()
@@ -240,9 +237,8 @@ def test_a_row_changed_by_hand_does_not_survive_the_next_copy_of_it(zones: Feder
     uid = _create(zones, zones.master, "to-be-lost")
     zones.settled()
     slave.stop()
-    with sqlite3.connect(slave.database) as database:
+    with slave.by_hand() as database:
         database.execute("DELETE FROM user_pool WHERE oid = ?", (uid,))
-    database.close()
     slave.start()
     zones.client(zones.master).user.update(uid, 'SEEN="yes"', 0)
     zones.settled()

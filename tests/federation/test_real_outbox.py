@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +46,7 @@ def _id(zone: Zone) -> int:
 
 def _waiting(zone: Zone) -> list[str]:
     """Request ids of the operations in the zone's outbox, as its database has them."""
-    with contextlib.closing(sqlite3.connect(f"file:{zone.database}?mode=ro", uri=True)) as database:
+    with zone.by_hand() as database:
         return [request_id for (request_id,) in database.execute("SELECT request_id FROM outbox ORDER BY id")]
 
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from pathlib import Path
 
+from harness import engines
 from harness.zones import Federation, Zone, federation, wait_until
 
 
 def _create(zones: Federation, zone: Zone, name: str) -> int:
     return int(zones.client(zone).user.allocate(name, "x", "public", []))
-
-
-def _copy_database(zone: Zone, target: Path) -> None:
-    """What an administrator's nightly copy holds."""
-    with sqlite3.connect(zone.database) as source, sqlite3.connect(target) as copy:
-        source.backup(copy)
-
-
-def _put_back(zone: Zone, kept: Path) -> None:
-    for suffix in ("-wal", "-shm"):
-        Path(f"{zone.database}{suffix}").unlink(missing_ok=True)
-    shutil.copyfile(kept, zone.database)
 
 
 def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_path: Path) -> None:
@@ -31,13 +18,13 @@ def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_pa
         _create(zones, master, "kept")
         zones.settled()
         master.stop()
-        _copy_database(master, tmp_path / "nightly.db")
+        nightly = engines.save(master.database)
         master.start()
         _create(zones, master, "lost")
         zones.settled()
         wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave), timeout_s=20)
         master.kill()
-        _put_back(master, tmp_path / "nightly.db")
+        engines.restore(master.database, nightly)
         master.start()
         wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted", timeout_s=20)
         for zone in (master, slave):
@@ -58,7 +45,7 @@ def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_pa
 
 def _keeps_proof(slave: Zone) -> bool:
     """Whether the slave has stored a frame that the master signed at the position that it holds."""
-    with sqlite3.connect(slave.database) as database:
+    with slave.by_hand() as database:
         return bool(
             database.execute("SELECT COUNT(*) FROM federation_setting WHERE name LIKE '%frame%' OR name LIKE '%proof%'").fetchone()[0]
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -127,8 +126,5 @@ def test_a_new_copy_of_what_is_shared_leaves_what_is_a_zones_own(zones: Federati
 
 
 def _rows(zone: Zone) -> list[Any]:
-    connection = sqlite3.connect(f"file:{zone.database}?mode=ro", uri=True)
-    try:
+    with zone.by_hand() as connection:
         return [row for table in ("user_quotas", "group_quotas", "group_vlans") for row in connection.execute(f"SELECT * FROM {table}")]
-    finally:
-        connection.close()

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import engines
 from koinon.database.database import Database
 from koinon.federation import reign
 from koinon.federation.keys import raw_public_key
@@ -92,7 +93,7 @@ def test_nonsense_is_no_record(data: bytes) -> None:
 
 def test_records_are_kept_in_order_and_the_newest_counts(tmp_path: Path) -> None:
     async def run() -> None:
-        database = Database.open(tmp_path / "koinon.db")
+        database = Database.open(engines.url(tmp_path / "koinon.db"))
         database.start()
         newer = second("master", CA)
         try:

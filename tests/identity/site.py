@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness import engines
 from koinon.accounting import quota_rows
 from koinon.daemon.bootstrap import NewZone, fill
 from koinon.database.database import Database
@@ -43,7 +44,7 @@ class Site:
 
     @staticmethod
     async def _open(folder: Path) -> Database:
-        database = Database.open(folder / "koinon.db", derivations=[membership.MEMBERS, *quota_rows.DERIVATIONS])
+        database = Database.open(engines.url(folder / "koinon.db"), derivations=[membership.MEMBERS, *quota_rows.DERIVATIONS])
         database.start()
         return database
 

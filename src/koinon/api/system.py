@@ -9,6 +9,8 @@ from koinon.policy.caller import Caller
 from koinon.wire.calls import CALLS, Call
 from koinon.wire.values import WRONG_PARAMETERS, Fault, unknown_method
 
+#: Names of engines that OpenNebula's schema knows; there is none for PostgreSQL.
+_BACKENDS = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
 _RETURNED = "array"  # every one. call answers OpenNebula's reply array
 
 
@@ -24,7 +26,7 @@ def bind(bindings: Bindings, services: Services) -> None:
         state = tx.state
         fields = "".join((
             _single("API_LIST_ORDER", "DESC"),
-            _vector("DB", {"BACKEND": "sqlite"}),
+            _vector("DB", {"BACKEND": backend} if (backend := _BACKENDS.get(services.settings.database.engine)) else {}),
             _single("DEFAULT_AUTH", "core"),
             _single("DEFAULT_UMASK", "177"),
             _single("DEFAULT_VDC_CLUSTER_DATASTORE_ACL", "USE"),

@@ -53,7 +53,8 @@ class Zone:
         settings = self._settings
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = self._database = Database.open(
-            settings.database.path,
+            settings.database.url,
+            accept=settings.database.accepted,
             derivations=[membership.MEMBERS, *quota_rows.DERIVATIONS],
             reserve_bytes=settings.database.disk_reserve_mib << 20,
         )

@@ -3,7 +3,7 @@
 Every read first asks the database for its ``write_seq``. The writer leaves a note of what each of its groups changed before it commits,
 so the cache can step from one state to the next and drop only those rows. A state that it can't step to (another process wrote) drops
 whole tables.
-Used on the event loop only.
+A cache belongs to one thread; notes are left by the one that writes and read by all.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ class Notes:
         """The group was rolled back: its number will be given to another."""
         self._changed.pop(write_seq, None)
 
+    def forget(self) -> None:
+        """The database may be another one now (a copy took over): its numbers say nothing of what we wrote."""
+        self._changed.clear()
+
     def between(self, after: int, until: int) -> Iterable[frozenset[tuple[str, int]]] | None:
         """Notes of all groups in (after, until], None if one is missing."""
         found = [self._changed.get(seq) for seq in range(after + 1, until + 1)] if until - after <= _NOTES_KEPT else [None]
@@ -81,6 +85,11 @@ class RowCache:
         self._notes = notes
         self._tables = {name: _Table() for name in (*POOL_TABLES, "acl")}
         self.state: ZoneState | None = None
+
+    def forget(self) -> None:
+        """Know nothing any more."""
+        self._tables = {name: _Table() for name in self._tables}
+        self.state = None
 
     def advance(self, state: ZoneState) -> None:
         """Make the cache right for ``state``."""

@@ -1,24 +1,25 @@
 """One zone's database: hands out the kinds of transaction, and tells who listens what was committed.
 
 Path:     api and federation -> read()/write_*()/apply() -> transactions.py, writer.py
-Holds:    all methods are called on the event loop's thread; only ``read_in_thread`` leaves it.
+Holds:    all methods are called on the event loop's thread; only ``read_in_thread`` leaves it. When a server is away, reads and writes
+          fail plainly at once, and a new session is sought beside the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 from typing import Final, TypeVar
 
 import structlog
 
 from koinon.database import migrations
 from koinon.database.cache import Notes, RowCache
-from koinon.database.dialects.sqlite import SQLite
+from koinon.database.dialects import choose
+from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
@@ -29,7 +30,34 @@ T = TypeVar("T")
 
 _READ_THREADS: Final = 2
 _TIDY_EVERY_S: Final = 0.25
+#: What the writer does every day, on no row: a missing right shows at the start.
+_RIGHTS: Final = (
+    "SELECT id FROM outbox WHERE 1 = 0",
+    "INSERT INTO outbox (request_id, kind, body, made_at) SELECT request_id, kind, body, made_at FROM outbox WHERE 1 = 0",
+    "UPDATE outbox SET made_at = made_at WHERE 1 = 0",
+    "DELETE FROM outbox WHERE 1 = 0",
+)
 log = structlog.get_logger(__name__)
+
+
+class _ShortRead(ReadTx):
+    """A read whose driver errors come out of its ``with`` as ours."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        state: ZoneState,
+        cache: RowCache,
+        driver_error: type[Exception],
+        failed: Callable[[Exception], UnavailableError],
+    ) -> None:
+        super().__init__(connection, state, cache)
+        self._driver_error = driver_error
+        self._failed = failed
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None and isinstance(error, self._driver_error):
+            raise self._failed(error) from error
 
 
 class Database:
@@ -41,44 +69,46 @@ class Database:
         reserve_bytes: see Writer.
     """
 
-    def __init__(self, dialect: SQLite, derivations: Sequence[Derivation], reserve_bytes: int) -> None:
+    def __init__(self, dialect: Dialect, derivations: Sequence[Derivation], reserve_bytes: int) -> None:
         self._dialect = dialect
-        notes = Notes()
-        self._cache = RowCache(notes)
+        self._notes = Notes()
+        self._cache = RowCache(self._notes)
         self._reader = dialect.reader()
+        self._reader_lost = ""  # why there is none now
+        self._idle: list[Connection] = []  # readers for threads
         self._state = read_state(self._reader)
         self._threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._listeners: list[Callable[[CommitNotice], None]] = []
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
         self._tidying: asyncio.Task[None] | None = None
-        self._writer = Writer(dialect, derivations, notes, self._cache, reserve_bytes=reserve_bytes, listener=self._committed)
+        cache = RowCache(self._notes) if dialect.waits else self._cache
+        self._writer = Writer(dialect, derivations, self._notes, cache, reserve_bytes=reserve_bytes, listener=self._committed)
 
     @classmethod
-    def open(cls, path: Path, *, derivations: Sequence[Derivation] = (), reserve_bytes: int = 0) -> Database:
-        """Open a SQLite database, bring its schema up to date, and claim it for this process.
+    def open(cls, url: str, *, accept: Collection[str] = (), derivations: Sequence[Derivation] = (), reserve_bytes: int = 0) -> Database:
+        """Open a database, bring its schema up to date, and claim it for this process.
+
+        Args:
+            url: see ``dialects.choose``.
+            accept: see there.
+            derivations: see the class.
+            reserve_bytes: see Writer.
 
         Raises:
-            UnavailableError: another process serves it, it is newer than this program, or it can't be opened.
+            UnavailableError: another process serves it, it is newer than this program, it can't be opened, or is not fit.
         """
-        dialect = SQLite(path)
+        dialect = choose(url, accepted=accept)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             dialect.claim()
-            connection = dialect.writer()
-            found = migrations.version(connection)
-            connection.close()
-            if found > migrations.HEAD:
-                dialect.release()
-                raise UnavailableError(
-                    f"{path} was written by a newer koinon (schema {found}, this one knows {migrations.HEAD}). Upgrade koinon."
-                )
-            if found != migrations.HEAD:
-                migrations.upgrade(dialect.url)
+            _make_ready(dialect)
             return cls(dialect, derivations, reserve_bytes)
         except (dialect.driver_error, OSError) as error:
             dialect.release()
-            raise UnavailableError(f"The database {path} can't be opened: {error}.") from error
+            raise UnavailableError(f"The database can't be opened. {dialect.explain(error)}") from error
+        except BaseException:
+            dialect.release()
+            raise
 
     def start(self) -> None:
         """Let the writer begin; needs the running loop."""
@@ -91,7 +121,8 @@ class Database:
             self._tidying.cancel()
         await self._writer.close()
         self._threads.shutdown()
-        self._reader.close()
+        for reader in (self._reader, *self._idle):
+            reader.close()
         self._dialect.release()
 
     def state(self) -> ZoneState:
@@ -99,22 +130,55 @@ class Database:
         return self._state
 
     def read(self) -> ReadTx:
-        """A short read, inline on the loop, for a ``with``: cached rows, checked against the database's present state."""
-        state = newest_state(self._reader, self._cache.state)
+        """A short read, inline on the loop, for a ``with``: cached rows, checked against the database's present state.
+
+        Raises:
+            UnavailableError: (also inside the ``with``) the database does not answer.
+        """
+        if self._reader_lost:
+            raise UnavailableError(self._reader_lost)
+        try:
+            state = newest_state(self._reader, self._cache.state)
+        except self._dialect.driver_error as error:
+            raise self._read_failed(error) from error
         self._cache.advance(state)
-        return ReadTx(self._reader, state, self._cache)
+        return _ShortRead(self._reader, state, self._cache, self._dialect.driver_error, self._read_failed)
+
+    def _read_failed(self, error: Exception) -> UnavailableError:
+        reason = self._dialect.explain(error)
+        if self._dialect.is_gone(self._reader):
+            self._reader_lost = reason
+        return UnavailableError(reason)
 
     async def read_in_thread(self, job: Callable[[ReadTx], T]) -> T:
-        """A long read in a thread: its own connection, one snapshot for all of its queries, no cache."""
+        """A long read in a thread: its own connection, one snapshot for all of its queries, no cache.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read_snapshot, job)
 
     def _read_snapshot(self, job: Callable[[ReadTx], T]) -> T:
-        connection = self._dialect.reader()
+        dialect = self._dialect
         try:
-            self._dialect.begin_snapshot(connection)
-            return job(ReadTx(connection, read_state(connection), None))
-        finally:
-            connection.close()
+            try:
+                reader = self._idle.pop()
+            except IndexError:
+                reader = dialect.reader()
+            try:
+                if dialect.is_gone(reader):
+                    reader.close()
+                    reader = dialect.reader()
+                dialect.begin_snapshot(reader)
+                value = job(ReadTx(reader, read_state(reader), None))
+                dialect.rollback(reader)
+            except BaseException:
+                reader.close()
+                raise
+        except dialect.driver_error as error:
+            raise UnavailableError(dialect.explain(error)) from error
+        self._idle.append(reader)
+        return value
 
     async def write_zone(self, what: str, job: Callable[[ZoneTx], T], *, frees_space: bool = False) -> T:
         """Write this zone's own tables. See ``Writer.submit`` for what a job may do and what is raised."""
@@ -147,16 +211,34 @@ class Database:
         return True
 
     async def _keep_tidy(self) -> None:
-        """Do the database's own housekeeping while there are writes, off the loop."""
+        """Do the database's own housekeeping while there are writes, and look after the session for reads, off the loop."""
         seen = self._state.write_seq
         while True:
             await asyncio.sleep(_TIDY_EVERY_S)
+            if self._reader_lost or self._dialect.is_gone(self._reader):
+                await self._connect_reader()
             if self._state.write_seq != seen:
                 seen = self._state.write_seq
                 try:
                     await asyncio.get_running_loop().run_in_executor(self._threads, self._dialect.tidy)
                 except self._dialect.driver_error as error:
                     log.warning("housekeeping of the database failed, will retry", error=self._dialect.explain(error))
+
+    async def _connect_reader(self) -> None:
+        """Try to get another session for reads. The server that answers may be one that lacks what the last one had: nothing is kept."""
+        self._reader_lost = self._reader_lost or f"{self._dialect.place} has ended the session. This zone goes on when it is back."
+        log.warning("session with the database lost, connecting again", cause=self._reader_lost)
+        try:
+            reader = await asyncio.get_running_loop().run_in_executor(self._threads, self._dialect.reader)
+        except self._dialect.driver_error as error:
+            self._reader_lost = self._dialect.explain(error)
+            return
+        self._reader.close()
+        self._reader = reader
+        self._cache.forget()
+        self._notes.forget()
+        self._reader_lost = ""
+        log.info("the database answers again")
 
     def on_commit(self, hear: Callable[[CommitNotice], None]) -> Callable[[], None]:
         """Call ``hear`` on the loop after each durable write group.
@@ -175,3 +257,23 @@ class Database:
                 arrived.set_result(None)
         for hear in tuple(self._listeners):
             hear(notice)
+
+
+def _make_ready(dialect: Dialect) -> None:
+    """Bring a database's schema up to date and see that we may write to it; the writer's session keeps others away meanwhile."""
+    connection = dialect.writer()
+    try:
+        dialect.require_fit(connection)
+        found = migrations.version(dialect, connection)
+        if found > migrations.HEAD:
+            raise UnavailableError(
+                f"{dialect.place} was written by a newer koinon (schema {found}, this one knows {migrations.HEAD}). Upgrade koinon."
+            )
+        if found != migrations.HEAD:
+            migrations.upgrade(dialect)
+        dialect.begin(connection)
+        for statement in _RIGHTS:
+            connection.execute(statement)
+    finally:
+        dialect.rollback(connection)
+        connection.close()

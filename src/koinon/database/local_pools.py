@@ -17,9 +17,8 @@ from koinon.statements.schema import MAX_BODY_BYTES, PoolRow
 
 Row = TypeVar("Row", bound=PoolRow)
 
-_COUNT: Final = (
-    "INSERT INTO pool_control (tablename, last_oid) VALUES (?, ?) ON CONFLICT (tablename) DO UPDATE SET last_oid = excluded.last_oid"
-)
+_SET_COUNTER: Final = "UPDATE pool_control SET last_oid = ? WHERE tablename = ?"
+_NEW_COUNTER: Final = "INSERT INTO pool_control (last_oid, tablename) VALUES (?, ?)"
 
 
 class Where(msgspec.Struct, frozen=True):
@@ -83,7 +82,8 @@ class LocalPool(Generic[Row]):
 
     def set_counter(self, tx: ZoneTx, last_oid: int) -> None:
         """Let the next id be ``last_oid + 1``."""
-        tx.execute(_COUNT, (self.table, last_oid))
+        if not tx.execute(_SET_COUNTER, (last_oid, self.table)):
+            tx.execute(_NEW_COUNTER, (last_oid, self.table))
 
     def insert(self, tx: ZoneTx, row: Row) -> None:
         """Add a row, whose name and id the caller has found to be free. Raises InternalError if its body is too long."""

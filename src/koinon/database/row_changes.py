@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from koinon.database.cursor import Cursor
-from koinon.database.dialects.sqlite import SQLite
+from koinon.database.dialects.protocol import Dialect
 from koinon.statements import digest
 from koinon.statements.schema import COUNTERS, SHARED_TABLES, Delete, Insert, PoolRow, RowChange, SetCounter, Update, Value
 
@@ -47,6 +47,8 @@ _INSERT: Final = {
     for name, table in SHARED_TABLES.items()
 }
 _DELETE: Final = {name: f"DELETE FROM {name} WHERE oid = ?" for name in SHARED_TABLES}
+_SET_COUNTER: Final = "UPDATE pool_control SET last_oid = ?, row_hash = ? WHERE tablename = ?"
+_NEW_COUNTER: Final = "INSERT INTO pool_control (last_oid, row_hash, tablename) VALUES (?, ?, ?)"
 _COLUMN_AT: Final = {name: {column: at for at, column in enumerate(table.names)} for name, table in SHARED_TABLES.items()}
 
 
@@ -63,7 +65,7 @@ class RowChanges:
         deltas: what to add to each table's digest (mod 2^256).
     """
 
-    def __init__(self, cursor: Cursor, dialect: SQLite, derivations: Sequence[Derivation], touched: set[tuple[str, int]]) -> None:
+    def __init__(self, cursor: Cursor, dialect: Dialect, derivations: Sequence[Derivation], touched: set[tuple[str, int]]) -> None:
         self._cursor = cursor
         self._dialect = dialect
         self._derivations = derivations
@@ -118,7 +120,7 @@ class RowChanges:
     def _count(self, table: str, last_oid: int) -> None:
         found = self._cursor.fetch("SELECT row_hash FROM pool_control WHERE tablename = ?", (table,))
         row_hash = digest.counter_hash(table, last_oid)
-        self._cursor.execute(self._dialect.upsert_counter, (table, last_oid, row_hash))
+        self._cursor.execute(_SET_COUNTER if found else _NEW_COUNTER, (last_oid, row_hash, table))
         self._shift(COUNTERS, found[0][0] if found else b"", row_hash)
 
     def _shift(self, table: str, old_hash: bytes | None, new_hash: bytes) -> None:

@@ -127,9 +127,8 @@ def purge(tx: Cursor, through: int, *, headers_through: int, limit: int = 5000) 
     Returns:
         Statements deleted; call again while it is not 0.
     """
-    gone = tx.execute(
-        "DELETE FROM federation_log WHERE idx IN (SELECT idx FROM federation_log WHERE idx <= ? ORDER BY idx LIMIT ?)", (through, limit)
-    )
+    first = tx.fetch("SELECT MIN(idx) FROM federation_log")[0][0] or 0
+    gone = tx.execute("DELETE FROM federation_log WHERE idx <= ?", (min(through, first + limit - 1),))
     if gone < limit:
         tx.execute("DELETE FROM federation_commit WHERE last_idx <= ?", (min(through, headers_through),))
     return gone

@@ -7,16 +7,12 @@ Source: OpenNebula src/sql/OneDB.cc.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 
+from koinon.database import columns
 from koinon.statements.schema import POOL_TABLES, SHARED_TABLES
 
 metadata = MetaData()
-
-_HASH = LargeBinary(32)
-# Keys of the log. SQLite keeps a table in the order of its key, without an index beside it, if the key is called INTEGER (64 bits there):
-# each page less that a commit touches makes the commit faster.
-_INDEX = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _pool(name: str) -> Table:
@@ -28,10 +24,10 @@ def _pool(name: str) -> Table:
         name,
         metadata,
         Column("oid", Integer, primary_key=True, autoincrement=False),
-        Column("name", String(128), nullable=False),
-        Column("body", Text, nullable=False),
+        Column("name", columns.word(128), nullable=False),
+        Column("body", columns.TEXT, nullable=False),
         *(Column(column, Integer, nullable=False) for column in ("uid", "gid", "owner_u", "group_u", "other_u")),
-        Column("row_hash", _HASH, nullable=False),
+        Column("row_hash", columns.HASH, nullable=False),
         *unique,
     )
 
@@ -43,7 +39,7 @@ acl = Table(
     metadata,
     Column("oid", Integer, primary_key=True, autoincrement=False),
     *(Column(column, BigInteger, nullable=False) for column in ("userset", "resource", "rights", "zone")),
-    Column("row_hash", _HASH, nullable=False),
+    Column("row_hash", columns.HASH, nullable=False),
     UniqueConstraint("userset", "resource", "rights", "zone"),
 )
 
@@ -51,9 +47,9 @@ acl = Table(
 pool_control = Table(
     "pool_control",
     metadata,
-    Column("tablename", String(32), primary_key=True),
+    Column("tablename", columns.word(32), primary_key=True),
     Column("last_oid", Integer, nullable=False),
-    Column("row_hash", _HASH),
+    Column("row_hash", columns.HASH),
 )
 
 zone_state = Table(
@@ -61,39 +57,41 @@ zone_state = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
     Column("zone_id", Integer, nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("federation_id", String(32), nullable=False),
+    Column("role", columns.word(16), nullable=False),
+    Column("federation_id", columns.word(32), nullable=False),
     Column("write_seq", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
-    Column("chain", _HASH, nullable=False),
+    Column("chain", columns.HASH, nullable=False),
     *(Column(f"v_{name}", BigInteger, nullable=False) for name in SHARED_TABLES),
 )
 
-shared_digest = Table("shared_digest", metadata, Column("tablename", String(32), primary_key=True), Column("digest", _HASH, nullable=False))
+shared_digest = Table(
+    "shared_digest", metadata, Column("tablename", columns.word(32), primary_key=True), Column("digest", columns.HASH, nullable=False)
+)
 
 federation_commit = Table(
     "federation_commit",
     metadata,
-    Column("last_idx", _INDEX, primary_key=True, autoincrement=False),
+    Column("last_idx", columns.INDEX, primary_key=True, autoincrement=False),
     Column("first_idx", BigInteger, nullable=False),
-    Column("commit_id", String(32), nullable=False),
+    Column("commit_id", columns.word(32), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("origin_zone", Integer, nullable=False),
-    Column("request_id", String(64), unique=True),
-    Column("request_hash", LargeBinary(32), nullable=False),
-    Column("outcome", LargeBinary, nullable=False),
-    Column("digests", LargeBinary, nullable=False),
-    Column("chain", _HASH, nullable=False),
+    Column("request_id", columns.word(64), unique=True),
+    Column("request_hash", columns.HASH, nullable=False),
+    Column("outcome", columns.BLOB, nullable=False),
+    Column("digests", columns.BLOB, nullable=False),
+    Column("chain", columns.HASH, nullable=False),
     Column("committed_at", BigInteger, nullable=False),  # ms since 1970, the master's clock
 )
 
 federation_log = Table(
     "federation_log",
     metadata,
-    Column("idx", _INDEX, primary_key=True, autoincrement=False),
-    Column("commit_id", String(32), nullable=False),
-    Column("statement", Text, nullable=False),
+    Column("idx", columns.INDEX, primary_key=True, autoincrement=False),
+    Column("commit_id", columns.word(32), nullable=False),
+    Column("statement", columns.TEXT, nullable=False),
 )
 
 group_member = Table(
@@ -108,23 +106,23 @@ reign = Table(
     "reign",
     metadata,
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
-    Column("federation_id", String(32), nullable=False),
+    Column("federation_id", columns.word(32), nullable=False),
     Column("master_zone", Integer, nullable=False),
     Column("start_index", BigInteger, nullable=False),
-    Column("start_chain", _HASH, nullable=False),
-    Column("ca_public_key", _HASH, nullable=False),
-    Column("recovery_public_key", _HASH, nullable=False),
-    Column("signer", String(16), nullable=False),
-    Column("signature", LargeBinary(64), nullable=False),
+    Column("start_chain", columns.HASH, nullable=False),
+    Column("ca_public_key", columns.HASH, nullable=False),
+    Column("recovery_public_key", columns.HASH, nullable=False),
+    Column("signer", columns.word(16), nullable=False),
+    Column("signature", columns.raw(64), nullable=False),
 )
 
 invitation = Table(
     "invitation",
     metadata,
     Column("zone_id", Integer, primary_key=True, autoincrement=False),
-    Column("secret_hash", _HASH, nullable=False),
+    Column("secret_hash", columns.HASH, nullable=False),
     Column("expires_at", BigInteger, nullable=False),  # s since 1970
-    Column("bound_key", LargeBinary(32)),
+    Column("bound_key", columns.HASH),
     Column("used_at", BigInteger),
 )
 
@@ -138,29 +136,29 @@ zone_position = Table(
 )
 
 federation_setting = Table(
-    "federation_setting", metadata, Column("name", String(64), primary_key=True), Column("value", LargeBinary, nullable=False)
+    "federation_setting", metadata, Column("name", columns.word(64), primary_key=True), Column("value", columns.BLOB, nullable=False)
 )
 
 # Where a snapshot waits until it is whole: rows as msgpack.
 snapshot_row = Table(
     "snapshot_row",
     metadata,
-    Column("tablename", String(32), primary_key=True),
+    Column("tablename", columns.word(32), primary_key=True),
     Column("oid", Integer, primary_key=True, autoincrement=False),
-    Column("row", LargeBinary, nullable=False),
-    Column("row_hash", _HASH, nullable=False),
+    Column("row", columns.BLOB, nullable=False),
+    Column("row_hash", columns.HASH, nullable=False),
 )
 
 
 def _local_pool(name: str, *, after_body: tuple[str, ...] = (), at_end: tuple[str, ...] = (), unique: bool = True) -> Table:
-    columns = (*after_body, "uid", "gid", "owner_u", "group_u", "other_u", *at_end)
+    numbers = (*after_body, "uid", "gid", "owner_u", "group_u", "other_u", *at_end)
     return Table(
         name,
         metadata,
         Column("oid", Integer, primary_key=True, autoincrement=False),
-        Column("name", String(128), nullable=False),
-        Column("body", Text, nullable=False),
-        *(Column(column, Integer, nullable=False) for column in columns),
+        Column("name", columns.word(128), nullable=False),
+        Column("body", columns.TEXT, nullable=False),
+        *(Column(column, Integer, nullable=False) for column in numbers),
         *([UniqueConstraint("name")] if unique else []),
     )
 
@@ -175,7 +173,7 @@ def _relation(name: str) -> Table:
 
 
 def _bodies(name: str, key: str) -> Table:
-    return Table(name, metadata, Column(key, Integer, primary_key=True, autoincrement=False), Column("body", Text, nullable=False))
+    return Table(name, metadata, Column(key, Integer, primary_key=True, autoincrement=False), Column("body", columns.TEXT, nullable=False))
 
 
 cluster_pool = _local_pool("cluster_pool")
@@ -193,7 +191,7 @@ group_quotas = _bodies("group_quotas", "group_oid")
 group_vlans = _bodies("group_vlans", "group_oid")
 
 system_attributes = Table(
-    "system_attributes", metadata, Column("name", String(128), primary_key=True), Column("body", Text, nullable=False)
+    "system_attributes", metadata, Column("name", columns.word(128), primary_key=True), Column("body", columns.TEXT, nullable=False)
 )
 
 # Zone operations that the master has not taken yet, in the order in which they are sent.
@@ -201,8 +199,8 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("request_id", String(32), nullable=False),
-    Column("kind", String(32), nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("request_id", columns.word(32), nullable=False),
+    Column("kind", columns.word(32), nullable=False),
+    Column("body", columns.BLOB, nullable=False),
     Column("made_at", BigInteger, nullable=False),  # ms since 1970
 )

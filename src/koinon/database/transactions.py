@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from koinon.database.cache import Entry, RowCache
-from koinon.database.dialects.sqlite import Connection, SQLite
+from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation, Different, RowChanges
 from koinon.database.state import COLUMNS, LoggedCommit, Role, ZoneState
 from koinon.database.statement_log import write_log
@@ -31,6 +31,7 @@ _BY: Final = {
 }
 _ALL: Final = {table: f"SELECT {_POOL_COLUMNS} FROM {table} ORDER BY oid" for table in POOL_TABLES}
 _STATE: Final = f"SELECT {', '.join(COLUMNS)} FROM zone_state WHERE id = 1"
+SET_DIGEST: Final = "UPDATE shared_digest SET digest = ? WHERE tablename = ?"
 _WRITE_SEQ: Final = "SELECT write_seq FROM zone_state WHERE id = 1"
 
 
@@ -66,7 +67,7 @@ class ReadTx:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, _kind: object, _error: BaseException | None, _traceback: object) -> None:
         """Nothing to end: the state was checked at the beginning, and no await may stand inside."""
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -75,7 +76,7 @@ class ReadTx:
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
         """Rows one by one, for tables too long to hold."""
-        return self._connection.execute(sql, parameters)
+        return self._connection.stream(sql, parameters)
 
     def select_one(self, table: str, column: str, value: int | str) -> PoolRow | None:
         found = self._connection.execute(_BY[table, column], (value,)).fetchone()
@@ -199,7 +200,7 @@ class SharedTx(ZoneTx):
         connection: Connection,
         state: ZoneState,
         cache: RowCache | None,
-        dialect: SQLite,
+        dialect: Dialect,
         derivations: Sequence[Derivation],
         touched: set[tuple[str, int]],
     ) -> None:
@@ -259,12 +260,11 @@ class ApplyTx(ZoneTx):
         self,
         connection: Connection,
         state: ZoneState,
-        dialect: SQLite,
+        dialect: Dialect,
         derivations: Sequence[Derivation],
         touched: set[tuple[str, int]],
     ) -> None:
         super().__init__(connection, state, None, touched)
-        self._dialect = dialect
         self._changes = RowChanges(self, dialect, derivations, touched)
         self._digests: dict[str, int] = {}
 
@@ -330,7 +330,7 @@ class ApplyTx(ZoneTx):
 
     def set_head(self, head: Head) -> None:
         """Move this zone to another head and store the digests that belong to its rows."""
-        self.executemany(self._dialect.upsert_digest, list(self.digests().items()))
+        self.executemany(SET_DIGEST, [(value, table) for table, value in self.digests().items()])
         self.execute(
             "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
         )

@@ -4,9 +4,10 @@ Path:     Database.write_* -> Writer.submit() -> run group -> COMMIT -> the call
 Holds:    a failed job leaves nothing, not even a gap in the log: statements are numbered after the last savepoint. A transaction that an
           error has thrown away is run again, job by job. If COMMIT fails in doubt, the commit is looked up; what can't be found out is
           said to be unknown.
-Threads:  on SQLite jobs run on the event loop, in slices of two milliseconds, and so does COMMIT while the disk syncs within one; for a
-          slower disk it goes to a thread. Elsewhere than on the loop they would fight the readers for the interpreter lock at each
-          statement (docs/decisions/0003-writer-on-the-loop.md).
+Threads:  a group is a generator. On SQLite the loop drives it, in slices of two milliseconds, and makes its COMMIT while the disk syncs
+          within one; for a slower disk COMMIT goes to a thread. Elsewhere than on the loop jobs would fight the readers for the
+          interpreter lock at each statement (docs/decisions/0003-writer-on-the-loop.md). On a server each statement waits for the
+          network: there the writer's one thread runs the whole group, with a cache of rows of its own.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ import structlog
 
 from koinon import clock
 from koinon.database.cache import Notes, RowCache
-from koinon.database.dialects.sqlite import Connection, SQLite
+from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation, Different
 from koinon.database.state import CommitNotice, LoggedCommit, ZoneState
 from koinon.database.statement_log import outcome_of, write_log
-from koinon.database.transactions import ApplyTx, Overtaken, SharedTx, ZoneTx, read_state
+from koinon.database.transactions import SET_DIGEST, ApplyTx, Overtaken, SharedTx, ZoneTx, read_state
 from koinon.errors import ActionError, CloudError, InternalError, OutcomeUnknownError, UnavailableError
 from koinon.statements import digest
 from koinon.statements.chain import extend
@@ -48,6 +49,7 @@ _NEWEST_WEIGHT: Final = 0.1
 _PROBE_EVERY: Final = 128
 _TRIES: Final = 3
 _SPACE_CHECK_S: Final = 1.0
+_DOUBT_PAUSE_S: Final = 0.1
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -123,6 +125,26 @@ class _Lost(Exception):
     """The whole transaction is gone, through no fault of the job that was running."""
 
 
+class _Unreachable(_Lost):
+    """There is no session with the server, and none can be had now."""
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """A group that has run and is not durable yet.
+
+    Attributes:
+        survivors: its jobs that made it; nothing is to be made durable without any.
+        after: the state that it leaves.
+        commits: what it adds to the log.
+        changed: shared objects whose documents may read differently.
+    """
+
+    survivors: list[_Job]
+    after: ZoneState
+    commits: tuple[LoggedCommit, ...]
+    changed: frozenset[tuple[str, int]]
+
+
 class Writer:
     """The one place where this process writes.
 
@@ -130,14 +152,14 @@ class Writer:
         dialect: the engine.
         derivations: who keeps rows that follow from shared rows.
         notes: where to tell the cache what changed.
-        cache: the loop's cache of rows, which jobs may read from.
+        cache: rows that jobs may read from: the loop's, if they run there.
         reserve_bytes: refuse writes, but those that free space, when less than this is left on the disk.
         listener: is told of each durable group, on the event loop.
     """
 
     def __init__(
         self,
-        dialect: SQLite,
+        dialect: Dialect,
         derivations: Sequence[Derivation],
         notes: Notes,
         cache: RowCache,
@@ -228,10 +250,14 @@ class Writer:
             await self._run_group(group)
         except _Lost as lost:
             log.warning("transaction lost, jobs run again one by one", cause=str(lost), jobs=len(group))
-            for job in group:
-                await self._run_alone(job, lost)
+            for at, job in enumerate(group):
+                if isinstance(unreachable := await self._run_alone(job, lost), _Unreachable):
+                    for other in group[at + 1 :]:  # they would only wait for the same
+                        self._fail(other, UnavailableError(str(unreachable)))
+                    return
 
-    async def _run_alone(self, job: _Job, lost: _Lost) -> None:
+    async def _run_alone(self, job: _Job, lost: _Lost) -> _Lost | None:
+        """Run one job again; what lost it in the end, if it did not succeed."""
         for attempt in range(_TRIES):
             try:
                 await self._run_group([job])
@@ -239,13 +265,62 @@ class Writer:
                 lost = again
                 await asyncio.sleep(0.05 * 4**attempt)
             else:
-                return
+                return None
         self._fail(job, UnavailableError(str(lost)))
+        return lost
 
     async def _run_group(self, group: list[_Job]) -> None:
         group = self._refuse_without_space(group)
         if not group:
             return
+        if self._dialect.waits:
+            run = await asyncio.get_running_loop().run_in_executor(self._thread, self._run_in_thread, group)
+        else:
+            run = await self._in_slices(self._steps(group))
+            if run.survivors:
+                self._prepare(run)
+                try:
+                    await self._sync()
+                except self._dialect.driver_error as error:
+                    self._settle(run, error)
+        if run.commits and not any(job.error for job in run.survivors):
+            self._digests_at = run.after.write_seq
+        self._answer(group, run)
+        if any(job.error is None for job in run.survivors):
+            self._listener(CommitNotice(run.after, run.commits, run.changed))
+
+    def _run_in_thread(self, group: list[_Job]) -> _Run:
+        """Run a group from BEGIN to COMMIT without the loop."""
+        if self._dialect.is_gone(self._connection):
+            self._connect_anew()
+        steps = self._steps(group)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                run: _Run = end.value
+                break
+        if run.survivors:
+            self._prepare(run)
+            try:
+                self._connection.execute("COMMIT")
+            except self._dialect.driver_error as error:
+                self._settle(run, error)
+        return run
+
+    def _connect_anew(self) -> None:
+        """Get another session; what was remembered from the last one may not be true of the server that answers now."""
+        self._connection.close()
+        self._cache.forget()
+        try:
+            self._connection = self._dialect.writer()
+        except self._dialect.driver_error as error:
+            raise _Unreachable(self._dialect.explain(error)) from error
+        except UnavailableError as error:
+            raise _Unreachable(error.text) from error
+
+    def _steps(self, group: list[_Job]) -> Generator[None, None, _Run]:
+        """Run a group up to its COMMIT; who drives this may do something else at each step."""
         connection = self._connection
         try:
             self._dialect.begin(connection)
@@ -258,7 +333,8 @@ class Writer:
         touched: set[tuple[str, int]] = set()
         try:
             for job in group:
-                await self._run_job(job, state, touched)
+                yield from self._run_job(job, state, touched)
+                yield
             survivors = [job for job in group if job.error is None]
             commits, after = self._log_survivors(survivors, state, touched)
         except self._dialect.driver_error as error:
@@ -267,17 +343,11 @@ class Writer:
         except BaseException:
             self._dialect.rollback(connection)
             raise
-        if survivors:
-            await self._commit(survivors, state, commits, frozenset(touched))
-            if commits or (self._digests_at == state.write_seq - 1 and after is not None):
-                self._digests_at = state.write_seq
-        else:
+        if not survivors:
             self._dialect.rollback(connection)
-        self._answer(group, commits)
-        if survivors:
-            self._listener(CommitNotice(after or read_state(connection), commits, frozenset(touched)))
+        return _Run(survivors, after, commits, frozenset(touched))
 
-    async def _run_job(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
+    def _run_job(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> Generator[None, None, None]:
         """Run one job in its savepoint; its failure stays its own, unless it has cost the transaction."""
         connection = self._connection
         job.reset()
@@ -286,7 +356,8 @@ class Writer:
             if job.kind is SharedTx:
                 self._run_shared(job, state, touched)
             elif job.kind is ApplyTx:
-                job.value = await self._in_slices(job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched)))
+                value = job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched))
+                job.value = (yield from value) if isinstance(value, Generator) else value
             else:
                 job.value = job.run(ZoneTx(connection, state, self._cache, touched))
         except Exception as error:
@@ -295,25 +366,22 @@ class Writer:
             connection.execute("ROLLBACK TO job")
             known = isinstance(error, CloudError | Different | Overtaken) or not isinstance(error, self._dialect.driver_error)
             job.error = error if known else UnavailableError(self._dialect.explain(error))
-        connection.execute("RELEASE job")
-        await self._breathe()
+        connection.execute("RELEASE SAVEPOINT job")
 
-    async def _in_slices(self, value: Any) -> Any:
-        """The value of a job; of a job that is a generator, what it returns, with room for readers at each of its steps."""
-        if not isinstance(value, Generator):
-            return value
-        while True:
-            try:
-                next(value)
-            except StopIteration as end:
-                return end.value
-            await self._breathe()
-
-    async def _breathe(self) -> None:
-        """Let readers have the loop once a slice is used up."""
-        if time.perf_counter() - self._slice_began > _SLICE_S:
-            await asyncio.sleep(0)
-            self._slice_began = time.perf_counter()
+    async def _in_slices(self, steps: Generator[None, None, _Run]) -> _Run:
+        """Drive a group on the loop, and let readers have it once a slice is used up."""
+        try:
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    run: _Run = end.value
+                    return run
+                if time.perf_counter() - self._slice_began > _SLICE_S:
+                    await asyncio.sleep(0)
+                    self._slice_began = time.perf_counter()
+        finally:
+            steps.close()
 
     def _run_shared(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
         if state.role == "slave":
@@ -339,11 +407,11 @@ class Writer:
 
     def _log_survivors(
         self, survivors: list[_Job], state: ZoneState, touched: set[tuple[str, int]]
-    ) -> tuple[tuple[LoggedCommit, ...], ZoneState | None]:
+    ) -> tuple[tuple[LoggedCommit, ...], ZoneState]:
         """Number the statements of the jobs that made it, and write the log, the digests and the zone's new position.
 
         Returns:
-            The commits, and the state that this leaves; None if a job may have changed more of it than is known here.
+            The commits, and the state that this leaves.
         """
         head = state.head
         commits = []
@@ -359,16 +427,16 @@ class Writer:
                 commits.append(logged)
             write_log(tx, commits)
             changed = {table for job in writing for table in job.deltas}
-            tx.executemany(self._dialect.upsert_digest, [(table, digest.to_bytes(digests[table])) for table in changed])
+            tx.executemany(SET_DIGEST, [(digest.to_bytes(digests[table]), table) for table in changed])
             values = (head.position.index, head.chain)
         if writing or touched:
             assignments = ", ".join([*(("position = ?", "chain = ?") if writing else ()), *sorted(changes)])
             tx.execute(f"UPDATE zone_state SET {assignments} WHERE id = 1", values)
         known = all(job.keeps_state for job in survivors)
-        return tuple(commits), _after(state, head, touched) if known else None
+        return tuple(commits), _after(state, head, touched) if known else read_state(self._connection)
 
     def _present_digests(self, tx: ZoneTx, state: ZoneState) -> dict[str, int]:
-        """The digests before this group, to be changed in place; read only if anything but this writer's last group has touched them."""
+        """The digests before this group, to be changed in place; read unless this writer's own last group left them."""
         if self._digests_at != state.write_seq - 1:
             self._digests = {table: digest.from_bytes(value) for table, value in tx.digests().items()}
         self._digests_at = -1  # until the group is durable
@@ -399,28 +467,26 @@ class Writer:
         job.head = Position(commit.epoch, commit.last_idx)
         return LoggedCommit(commit, job.texts, extend(head.chain, commit, job.texts))
 
-    async def _commit(
-        self, survivors: list[_Job], state: ZoneState, commits: tuple[LoggedCommit, ...], changed: frozenset[tuple[str, int]]
-    ) -> None:
-        """Make the group durable; raises _Lost if it certainly is not."""
-        connection = self._connection
-        if not self._dialect.in_transaction(connection):
+    def _prepare(self, run: _Run) -> None:
+        """Make sure that COMMIT would make this group durable, and tell the cache what it changes; raises _Lost."""
+        if not self._dialect.in_transaction(self._connection):
+            self._dialect.rollback(self._connection)
             raise _Lost("the database dropped the transaction before COMMIT")
-        self._notes.leave(state.write_seq, changed)
-        try:
-            await self._sync()
-        except self._dialect.driver_error as error:
-            self._dialect.rollback(connection)
-            durable = self._look_up(state.write_seq, commits)
-            if durable is False:
-                self._notes.take_back(state.write_seq)
-                raise _Lost(self._dialect.explain(error)) from error
-            log.error("commit failed in doubt", durable=durable, cause=str(error))
-            if durable is None:
-                for job in survivors:
-                    job.error = OutcomeUnknownError(
-                        f"Outcome unknown: the database failed while it made the change durable ({error}). Look before you try again."
-                    )
+        self._notes.leave(run.after.write_seq, run.changed)
+
+    def _settle(self, run: _Run, error: Exception) -> None:
+        """COMMIT has failed: find out whether the group is durable all the same; raises _Lost if it certainly is not."""
+        self._dialect.rollback(self._connection)
+        durable = self._look_up(run) if self._dialect.commit_in_doubt(self._connection) else False
+        if durable is False:
+            self._notes.take_back(run.after.write_seq)
+            raise _Lost(self._dialect.explain(error)) from error
+        log.error("commit failed in doubt", durable=durable, cause=str(error))
+        if durable is None:
+            for job in run.survivors:
+                job.error = OutcomeUnknownError(
+                    f"Outcome unknown: the database failed while it made the change durable ({error}). Look before you try again."
+                )
 
     async def _sync(self) -> None:
         """COMMIT, on the loop if the disk is fast, in a thread if not."""
@@ -432,36 +498,36 @@ class Writer:
         self._connection.execute("COMMIT")
         self._sync_s += _NEWEST_WEIGHT * (time.perf_counter() - began - self._sync_s)
 
-    def _look_up(self, write_seq: int, commits: tuple[LoggedCommit, ...]) -> bool | None:
+    def _look_up(self, run: _Run) -> bool | None:
         """Whether a group whose COMMIT failed is in the database after all; None if the database does not say."""
-        try:
-            connection = self._dialect.reader()
+        deadline = time.monotonic() + self._dialect.doubt_patience_s
+        while True:
             try:
-                if commits:
-                    ours = (commits[0].commit.last_idx, commits[0].commit.commit_id)
-                    found = connection.execute("SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", ours)
-                    return found.fetchone() is not None
-                return read_state(connection).write_seq >= write_seq
-            finally:
-                connection.close()
-        except self._dialect.driver_error:
-            return None
+                connection = self._dialect.writer()
+                try:
+                    self._dialect.await_own_end(connection)
+                    if run.commits:
+                        ours = (run.commits[0].commit.last_idx, run.commits[0].commit.commit_id)
+                        found = connection.execute("SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", ours)
+                        return found.fetchone() is not None
+                    return read_state(connection).write_seq >= run.after.write_seq
+                finally:
+                    self._dialect.rollback(connection)
+                    connection.close()
+            except (self._dialect.driver_error, UnavailableError):
+                if time.monotonic() > deadline:
+                    return None
+            time.sleep(_DOUBT_PAUSE_S)
 
-    def _answer(self, group: list[_Job], commits: tuple[LoggedCommit, ...]) -> None:
-        now = self._cache_state_head(commits)
+    def _answer(self, group: list[_Job], run: _Run) -> None:
         for job in group:
             if job.future.done():  # the caller has gone away
                 continue
             if job.error is not None:
                 job.future.set_exception(job.error)
             else:
-                head = job.repeated or job.head or now
+                head = job.repeated or job.head or run.after.head.position
                 job.future.set_result(Written(job.value, head, job.repeated is not None))
-
-    def _cache_state_head(self, commits: tuple[LoggedCommit, ...]) -> Position:
-        if commits:
-            return Position(commits[-1].commit.epoch, commits[-1].commit.last_idx)
-        return read_state(self._connection).head.position
 
     @staticmethod
     def _fail(job: _Job, error: CloudError) -> None:
@@ -472,7 +538,8 @@ class Writer:
         now = time.monotonic()
         if now - self._space_checked_at > _SPACE_CHECK_S:
             self._space_checked_at = now
-            self._space_left = self._dialect.free_bytes() >= self._reserve_bytes
+            free = self._dialect.free_bytes()
+            self._space_left = free is None or free >= self._reserve_bytes
         if self._space_left:
             return group
         for job in group:

@@ -10,12 +10,19 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any
 
+from koinon.database.dialects import protocol
 from koinon.errors import UnavailableError
 
-Connection = sqlite3.Connection
+
+class Connection(sqlite3.Connection):
+    """A session; its rows always come one by one."""
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
+        return self.execute(sql, parameters)
 
 
 class SQLite:
@@ -25,30 +32,20 @@ class SQLite:
         path: the file; its folder must exist.
     """
 
-    driver_error: Final = sqlite3.Error
-    integrity_error: Final = sqlite3.IntegrityError
-    upsert_counter: Final = (
-        "INSERT INTO pool_control (tablename, last_oid, row_hash) VALUES (?, ?, ?) "
-        "ON CONFLICT (tablename) DO UPDATE SET last_oid = excluded.last_oid, row_hash = excluded.row_hash"
-    )
-    upsert_digest: Final = (
-        "INSERT INTO shared_digest (tablename, digest) VALUES (?, ?) ON CONFLICT (tablename) DO UPDATE SET digest = excluded.digest"
-    )
+    driver_error: type[Exception] = sqlite3.Error
+    integrity_error: type[Exception] = sqlite3.IntegrityError
+    alchemy = "sqlite"
+    waits = False
+    doubt_patience_s = 0.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.place = f"SQLite file {path}"
         self._lock: int | None = None
 
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.path}"
-
     def claim(self) -> None:
-        """Make sure that no other process serves this file. The kernel lets go when the process ends, however it ends.
-
-        Raises:
-            UnavailableError: another process holds it.
-        """
+        """Hold a lock on a file beside the database. The kernel lets go when the process ends, however it ends."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,9 +61,12 @@ class SQLite:
             os.close(self._lock)
             self._lock = None
 
+    def require_fit(self, connection: protocol.Connection) -> None:
+        """The library is part of this program."""
+
     def writer(self) -> Connection:
-        """The one connection that writes. It never waits for a lock: nobody else holds one but a tool that copies the file."""
-        connection = self._connect()
+        """It never waits for a lock: nobody else holds one but a tool that copies the file."""
+        connection = self.connect()
         connection.execute("PRAGMA busy_timeout = 0")  # waiting here would stop the event loop; the writer tries again instead
         # A COMMIT that has to checkpoint as well takes many times as long; ``tidy`` does that elsewhere. This bound (16 MiB) is for when it
         # can't keep up; a larger one makes all commits slower: a log that grows costs the file system twice what writing over one does.
@@ -77,13 +77,15 @@ class SQLite:
         return connection
 
     def reader(self) -> Connection:
-        connection = self._connect()
+        connection = self.connect()
         connection.execute("PRAGMA query_only = 1")
         return connection
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
         # The writer's connection is used by the loop's thread and by the one that commits, never by both at once.
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=5.0)
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=5.0, factory=Connection
+        )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = 1")
@@ -92,32 +94,46 @@ class SQLite:
 
     def tidy(self) -> None:
         """Move what was committed from the write-ahead log to the database file; blocks neither readers nor the writer."""
-        connection = self._connect()
+        connection = self.connect()
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             connection.close()
 
-    def begin(self, connection: Connection) -> None:
+    def migrator(self) -> Any:
+        return sqlite3.connect(self.path)
+
+    def version_table(self, connection: protocol.Connection) -> bool:
+        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone())
+
+    def begin(self, connection: protocol.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
 
-    def begin_snapshot(self, connection: Connection) -> None:
-        """Start a transaction in which every read sees one state."""
+    def begin_snapshot(self, connection: protocol.Connection) -> None:
         connection.execute("BEGIN")
 
-    def in_transaction(self, connection: Connection) -> bool:
-        return connection.in_transaction
+    def in_transaction(self, connection: Any) -> bool:
+        return bool(connection.in_transaction)
 
-    def rollback(self, connection: Connection) -> None:
+    def rollback(self, connection: Any) -> None:
         with contextlib.suppress(sqlite3.Error):
             connection.rollback()
 
-    def lost_transaction(self, connection: Connection) -> bool:
-        """Whether an error has thrown the whole transaction away, and not just the statement (a full disk may)."""
+    def lost_transaction(self, connection: Any) -> bool:
+        """A full disk may do that."""
         return not connection.in_transaction
 
-    def explain(self, error: Exception) -> str:
-        """Say what a driver error means for an operator."""
+    def is_gone(self, connection: protocol.Connection) -> bool:
+        return False
+
+    def commit_in_doubt(self, connection: protocol.Connection) -> bool:
+        """A disk that fails in the middle tells too little."""
+        return True
+
+    def await_own_end(self, connection: protocol.Connection) -> None:
+        """It has ended with the call that failed."""
+
+    def explain(self, error: BaseException) -> str:
         text = str(error)
         if "full" in text:
             return f"The disk of {self.path.parent} is full ({text}). Free space there; nothing was changed."
@@ -125,7 +141,6 @@ class SQLite:
             return f"Another program holds {self.path} ({text}). Close it; nothing was changed."
         return f"The database {self.path} refused: {text}."
 
-    def free_bytes(self) -> int:
-        """Space that is left for the file."""
+    def free_bytes(self) -> int | None:
         found = os.statvfs(self.path.parent)
         return found.f_bavail * found.f_frsize

@@ -1,29 +1,36 @@
-"""Schema versions, applied in order by Alembic, which is imported only when there is something to do."""
+"""Schema versions, applied in order by Alembic, which is imported only when there is something to do.
+
+Holds:    MariaDB ends a transaction at each CREATE TABLE. A version that was interrupted can therefore be made again: it makes what is not
+          there yet, and its rows come last, together with its number.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from koinon.database.dialects.sqlite import Connection
+from koinon.database.dialects.protocol import Connection, Dialect
 
 HEAD: Final = "0003"  #: the newest file in versions/; a test holds this to be true
 
 
-def version(connection: Connection) -> str:
+def version(dialect: Dialect, connection: Connection) -> str:
     """Schema version of a database, empty for a new one."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+    if not dialect.version_table(connection):
         return ""
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(row[0]) if row else ""
 
 
-def upgrade(url: str) -> None:
-    """Bring the database at ``url`` (SQLAlchemy form) to ``HEAD``, each version in one transaction."""
+def upgrade(dialect: Dialect, until: str = HEAD) -> None:
+    """Bring a database to a version, each one on the way in one transaction as far as the engine can."""
     from alembic import command  # 250 ms that a start without migrations need not pay
     from alembic.config import Config
+    from sqlalchemy import NullPool, create_engine
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-    command.upgrade(config, HEAD)
+    engine = create_engine(f"{dialect.alchemy}://", creator=dialect.migrator, poolclass=NullPool)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, until)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from koinon.database import columns
+
 revision = "0003"
 down_revision = "0002"
 
@@ -13,8 +15,9 @@ def upgrade() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("request_id", sa.String(32), nullable=False),
-        sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("body", sa.LargeBinary, nullable=False),
+        sa.Column("request_id", columns.word(32), nullable=False),
+        sa.Column("kind", columns.word(32), nullable=False),
+        sa.Column("body", columns.BLOB, nullable=False),
         sa.Column("made_at", sa.BigInteger, nullable=False),
+        if_not_exists=True,
     )

@@ -1,0 +1,263 @@
+"""MariaDB from version 10.11 on, through PyMySQL.
+
+Path:     writer() and reader() -> _Session, which speaks as sqlite3's connections do
+Holds:    sessions are strict, know no backslash escapes, count rows that were found (not only those that changed), and are in autocommit
+          mode: BEGIN and COMMIT are statements. Text columns compare by their bytes (columns.py).
+Source:   MariaDB Knowledge Base: SQL_MODE, Server System Variables, MariaDB Error Codes; PyMySQL's converters.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pymysql
+from pymysql.constants import CLIENT, SERVER_STATUS
+from pymysql.cursors import Cursor, SSCursor
+
+from koinon.database.dialects import servers
+from koinon.database.dialects.protocol import Connection, Rows
+from koinon.database.dialects.servers import translated
+from koinon.errors import UnavailableError
+from koinon.settings import without_password
+
+OLDEST: Final = (10, 11)
+#: What a commit needs: its longest statement is twice a body, a third more on its way to the server.
+LEAST_PACKET: Final = 16 * 2**20
+#: Deadlock, lock not to be had in time, record changed, no such savepoint: the transaction is lost or may be.
+_AGAIN: Final = frozenset({1213, 1205, 1020, 1305})
+#: The session is over: gone away, lost during a query, killed, shut down, aborted.
+_GONE: Final = frozenset({0, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1927, 4031})
+_LONG_TEXT: Final = 2**20
+_SQL_MODE: Final = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES"
+_FLUSH: Final = "innodb_flush_log_at_trx_commit"
+_OPTIONS: Final = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"})
+
+
+class _Driver(pymysql.Connection):  # type: ignore[misc] # PyMySQL has no types
+    """PyMySQL's connection. Long text travels as base64: with every quote doubled it would not fit the packet that servers allow."""
+
+    def escape(self, obj: Any, mapping: Any = None) -> Any:
+        if isinstance(obj, str) and len(obj) > _LONG_TEXT:
+            return f"CONVERT(FROM_BASE64('{base64.b64encode(obj.encode()).decode()}') USING utf8mb4)"
+        return super().escape(obj, mapping)
+
+
+class _Rows(Cursor):  # type: ignore[misc] # as above
+    def fetchall(self) -> list[Any]:
+        return list(super().fetchall())
+
+
+class _Session:
+    """A PyMySQL connection with the surface of sqlite3's."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+        self.lost = False
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
+        with self._watched():
+            cursor: Any = self.raw.cursor()
+            cursor.execute(translated(sql), parameters)
+            return cursor  # type: ignore[no-any-return] # PyMySQL has no types
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
+        with self._watched():
+            cursor: Any = self.raw.cursor()
+            cursor.executemany(translated(sql), list(parameters))
+            return cursor  # type: ignore[no-any-return] # as above
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._watched(), self.raw.cursor(SSCursor) as cursor:
+            cursor.execute(translated(sql), parameters)
+            yield from cursor
+
+    def close(self) -> None:
+        with contextlib.suppress(pymysql.Error):  # closing twice is an error there
+            self.raw.close()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        if self.lost:
+            raise pymysql.OperationalError(2013, "the transaction was lost")
+        try:
+            yield
+        except pymysql.Error as error:
+            self.lost = _code(error) in _AGAIN or _code(error) in _GONE or not self.raw.open
+            raise
+
+
+class MariaDB:
+    """One database of a server.
+
+    Args:
+        url: ``mysql://USER:PASSWORD@HOST:PORT/DATABASE?unix_socket=...&ssl_ca=...``.
+        accepted: may hold ``innodb_flush_log_at_trx_commit``.
+    """
+
+    alchemy = "mariadb+pymysql"
+    driver_error: type[Exception] = pymysql.Error
+    integrity_error: type[Exception] = pymysql.IntegrityError
+    waits = True
+    doubt_patience_s = servers.DOUBT_PATIENCE_S
+
+    def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        if unknown := sorted(set(options) - _OPTIONS):
+            raise UnavailableError(f"[database] url: {unknown[0]!r:.40} is not known; options are {', '.join(sorted(_OPTIONS))}.")
+        self._name = unquote(parts.path.lstrip("/"))
+        self._accepted = accepted
+        self._arguments: dict[str, Any] = {
+            "host": parts.hostname or "localhost",
+            "port": parts.port or 3306,
+            "user": unquote(parts.username or "") or None,
+            "password": unquote(parts.password or ""),
+            "database": self._name,
+            **options,
+        }
+        self.place = f"MariaDB at {without_password(url)}"
+
+    def claim(self) -> None:
+        """The writer's session holds a named lock."""
+
+    def release(self) -> None:
+        """The server lets go when that session ends."""
+
+    def require_fit(self, connection: Connection) -> None:
+        version, packet, flush, engine, encoding, binlog, form = connection.execute(
+            f"SELECT @@version, @@global.max_allowed_packet, @@global.{_FLUSH}, @@default_storage_engine, @@character_set_database, "
+            "@@log_bin, @@binlog_format"
+        ).fetchone()
+        number = tuple(int(part) for part in version.partition("-")[0].split(".")[:2])
+        if "mariadb" not in version.lower() or number < OLDEST:
+            raise UnavailableError(f"{self.place} is version {version}. Koinon needs MariaDB 10.11 or newer: use that.")
+        if encoding != "utf8mb4":
+            raise UnavailableError(
+                f"{self.place} keeps text as {encoding}, which can't hold every name. ALTER DATABASE {self._name} CHARACTER SET utf8mb4."
+            )
+        if packet < LEAST_PACKET:
+            raise UnavailableError(
+                f"{self.place} takes statements of {packet} bytes at most, and large objects need {LEAST_PACKET}: set "
+                f"max_allowed_packet = {LEAST_PACKET >> 20}M for the server."
+            )
+        if str(engine).lower() != "innodb":
+            raise UnavailableError(
+                f"{self.place} makes tables in {engine}, which has no transactions: set default_storage_engine = InnoDB."
+            )
+        if int(binlog) and form == "STATEMENT":
+            raise UnavailableError(f"{self.place} writes its binary log as statements, which loses rows: set binlog_format = ROW or MIXED.")
+        if int(flush) != 1 and _FLUSH not in self._accepted:
+            raise servers.refuse_unsafe(self.place, _FLUSH, str(flush), "1", f"set {_FLUSH} = 1 for the server")
+
+    def connect(self) -> Connection:
+        return self._connect()
+
+    def _connect(self) -> _Session:
+        session = _Session(self._open(autocommit=True, silence_s=servers.SILENCE_S))
+        session.execute(f"SET SESSION sql_mode = '{_SQL_MODE}', wait_timeout = 31536000, innodb_lock_wait_timeout = {servers.LOCK_WAIT_S}")
+        return session
+
+    def _open(self, *, autocommit: bool, silence_s: int | None) -> _Driver:
+        return _Driver(
+            **self._arguments,
+            cursorclass=_Rows,
+            charset="utf8mb4",
+            collation="utf8mb4_nopad_bin",
+            autocommit=autocommit,
+            client_flag=CLIENT.FOUND_ROWS,
+            connect_timeout=servers.CONNECT_TIMEOUT_S,
+            read_timeout=silence_s,
+            write_timeout=silence_s,
+        )
+
+    def writer(self) -> Connection:
+        session = self._connect()
+        try:
+            session.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            # Names of locks are the server's, not the database's.
+            claim = ("koinon." + self._name,)
+            servers.take_claim(self.place, lambda: bool(session.execute("SELECT GET_LOCK(?, 0)", claim).fetchone()[0]))
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def reader(self) -> Connection:
+        session = self._connect()
+        session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return session
+
+    def migrator(self) -> Any:
+        return self._open(autocommit=False, silence_s=None)  # a large table takes its time
+
+    def version_table(self, connection: Connection) -> bool:
+        return bool(connection.execute("SHOW TABLES LIKE 'alembic_version'").fetchone())
+
+    def tidy(self) -> None:
+        """Purging is the server's."""
+
+    def begin(self, connection: Connection) -> None:
+        connection.execute("START TRANSACTION READ WRITE")
+
+    def begin_snapshot(self, connection: Connection) -> None:
+        connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+    def in_transaction(self, connection: Connection) -> bool:
+        session = _session(connection)
+        return not session.lost and bool(session.raw.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+
+    def rollback(self, connection: Connection) -> None:
+        session = _session(connection)
+        try:
+            session.raw.query("ROLLBACK")
+            session.lost = False
+        except pymysql.Error:
+            session.close()
+            session.lost = True
+
+    def lost_transaction(self, connection: Connection) -> bool:
+        return not self.in_transaction(connection)
+
+    def is_gone(self, connection: Connection) -> bool:
+        raw = _session(connection).raw
+        # A server says nothing unasked but farewell.
+        return not raw.open or servers.readable(raw._sock.fileno())
+
+    def commit_in_doubt(self, connection: Connection) -> bool:
+        """A server that still answers has said that it did not."""
+        return self.is_gone(connection)
+
+    def await_own_end(self, connection: Connection) -> None:
+        self.begin(connection)
+        connection.execute("SELECT write_seq FROM zone_state WHERE id = 1 FOR UPDATE")
+
+    def explain(self, error: BaseException) -> str:
+        code = _code(error)
+        text = " ".join(str(part) for part in error.args) or str(error)
+        if code in _AGAIN:
+            return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
+        if code in _GONE:
+            return f"{self.place} can't be reached ({text}). This zone goes on when it is back; nothing was changed."
+        if code in (1021, 1114, 1030, 3):
+            return f"{self.place} has no space left ({text}). Free it there; nothing was changed."
+        if code in (1044, 1045, 1142, 1143, 1227):
+            return f"{self.place}: the user has too few rights ({text}). Grant ALL ON {self._name}.* to it; nothing was changed."
+        if code == 1290:
+            return f"{self.place} does not take writes ({text}). Name its primary; nothing was changed."
+        return f"{self.place} refused: {text}."
+
+    def free_bytes(self) -> int | None:
+        return None
+
+
+def _code(error: BaseException) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else -1
+
+
+def _session(connection: Connection) -> _Session:
+    assert isinstance(connection, _Session)
+    return connection

@@ -1,0 +1,238 @@
+"""PostgreSQL, through psycopg 3: any server from version 15 on, or a list of hosts of which one takes writes.
+
+Path:     writer() and reader() -> _Session, which speaks as sqlite3's connections do
+Holds:    sessions are in autocommit mode, and BEGIN and COMMIT are statements: ``commit()`` of the driver raises nothing when the
+          transaction was aborted.
+Source:   PostgreSQL 15 manual: 13.2 Transaction Isolation, 34.1 libpq connection strings, Appendix A (error codes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.types.numeric import Int8Dumper
+
+from koinon.database.dialects import servers
+from koinon.database.dialects.protocol import Connection, Rows
+from koinon.database.dialects.servers import translated
+from koinon.errors import UnavailableError
+from koinon.settings import without_password
+
+OLDEST: Final = 150000
+#: Serialisation failure, deadlock, lock not to be had in time: the transaction must be made again.
+_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
+#: The server has ended the session, or is about to.
+_ENDED: Final = ("08", "57P")
+#: The key of our advisory lock, which is the database's own: "koinon" in ASCII.
+_CLAIM: Final = int.from_bytes(b"koinon")
+_STREAMED_AT_ONCE: Final = 500
+_DURABILITY: Final = {
+    "fsync": ("on", "set fsync = on in postgresql.conf"),
+    "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
+}
+
+
+class _Session:
+    """A psycopg connection with the surface of sqlite3's."""
+
+    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self.raw = raw
+        self.lost = False
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
+        with self._watched():
+            return self.raw.execute(translated(sql), parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
+        with self._watched():
+            cursor = self.raw.cursor()
+            cursor.executemany(translated(sql), parameters)
+            return cursor
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._watched(), self.raw.cursor(name="stream") as cursor:
+            cursor.itersize = _STREAMED_AT_ONCE
+            cursor.execute(translated(sql), parameters)
+            yield from cursor
+
+    def close(self) -> None:
+        self.raw.close()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        if self.lost:
+            raise psycopg.OperationalError("the transaction was lost")
+        try:
+            yield
+        except psycopg.Error as error:
+            if (error.sqlstate or "").startswith(_ENDED):
+                self.raw.close()
+            self.lost = error.sqlstate in _AGAIN or self.raw.closed
+            raise
+
+
+class PostgreSQL:
+    """One database of a server.
+
+    Args:
+        url: as libpq takes it, ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?OPTIONS``.
+        accepted: names of ``_DURABILITY`` that need not be as we want them.
+    """
+
+    alchemy = "postgresql+psycopg"
+    driver_error: type[Exception] = psycopg.Error
+    integrity_error: type[Exception] = psycopg.IntegrityError
+    waits = True
+    doubt_patience_s = servers.DOUBT_PATIENCE_S
+
+    def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
+        self._url = url
+        self._accepted = accepted
+        self.place = f"PostgreSQL at {without_password(url)}"
+
+    def claim(self) -> None:
+        """The writer's session holds an advisory lock."""
+
+    def release(self) -> None:
+        """The server lets go when that session ends."""
+
+    def require_fit(self, connection: Connection) -> None:
+        raw = _raw(connection)
+        if raw.info.server_version < OLDEST:
+            raise UnavailableError(
+                f"{self.place} is version {raw.info.parameter_status('server_version')}. Koinon needs 15 or newer: upgrade it."
+            )
+        encoding = raw.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise UnavailableError(
+                f"{self.place} keeps text as {encoding}, which can't hold every name. Make the database with "
+                "ENCODING 'UTF8' TEMPLATE template0."
+            )
+        for name, (needed, remedy) in _DURABILITY.items():
+            value = str(connection.execute(f"SHOW {name}").fetchone()[0])
+            if value == "off" and name not in self._accepted:
+                raise servers.refuse_unsafe(self.place, name, value, needed, remedy)
+        schema, may_create = connection.execute(
+            "SELECT current_schema(), current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE')"
+        ).fetchone()
+        if not may_create:
+            raise UnavailableError(
+                f"{self.place}: {raw.info.user} may not make tables in the schema {schema or 'public'}. As a superuser: "
+                f"GRANT CREATE, USAGE ON SCHEMA {schema or 'public'} TO {raw.info.user}, or let that role own the database."
+            )
+
+    def connect(self) -> Connection:
+        return self._connect()
+
+    def _connect(self) -> _Session:
+        raw = psycopg.connect(
+            self._url,
+            autocommit=True,
+            client_encoding="utf8",
+            connect_timeout=servers.CONNECT_TIMEOUT_S,
+            application_name="koinon",
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=servers.SILENCE_S * 1000,
+        )
+        # One type for all numbers: a statement is then planned once, not for each size of its numbers.
+        raw.adapters.register_dumper(int, Int8Dumper)
+        raw.prepared_max = 512
+        session = _Session(raw)
+        session.execute("SET idle_session_timeout = 0")
+        return session
+
+    def writer(self) -> Connection:
+        session = self._connect()
+        try:
+            session.execute(f"SET lock_timeout = '{servers.LOCK_WAIT_S}s'")
+            session.execute("SET idle_in_transaction_session_timeout = 0")
+            servers.take_claim(self.place, lambda: bool(session.execute("SELECT pg_try_advisory_lock(?)", (_CLAIM,)).fetchone()[0]))
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def reader(self) -> Connection:
+        session = self._connect()
+        session.execute("SET default_transaction_read_only = on")
+        return session
+
+    def migrator(self) -> Any:
+        return psycopg.connect(self._url, client_encoding="utf8", connect_timeout=servers.CONNECT_TIMEOUT_S)
+
+    def version_table(self, connection: Connection) -> bool:
+        return connection.execute("SELECT to_regclass('alembic_version')").fetchone()[0] is not None
+
+    def tidy(self) -> None:
+        """Autovacuum is the server's."""
+
+    def begin(self, connection: Connection) -> None:
+        connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+
+    def begin_snapshot(self, connection: Connection) -> None:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def in_transaction(self, connection: Connection) -> bool:
+        return _raw(connection).info.transaction_status == TransactionStatus.INTRANS
+
+    def rollback(self, connection: Connection) -> None:
+        session = _session(connection)
+        with contextlib.suppress(psycopg.Error):
+            session.raw.execute("ROLLBACK")
+        session.lost = session.raw.closed
+
+    def lost_transaction(self, connection: Connection) -> bool:
+        session = _session(connection)
+        return session.lost or session.raw.info.transaction_status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+    def is_gone(self, connection: Connection) -> bool:
+        raw = _raw(connection)
+        if raw.closed or raw.broken:
+            return True
+        if not servers.readable(raw.fileno()):
+            return False
+        with contextlib.suppress(psycopg.Error):  # a notice, or the end
+            raw.pgconn.consume_input()
+            return raw.pgconn.status != psycopg.pq.ConnStatus.OK
+        return True
+
+    def commit_in_doubt(self, connection: Connection) -> bool:
+        """A server that still answers has said that it did not."""
+        return self.is_gone(connection)
+
+    def await_own_end(self, connection: Connection) -> None:
+        self.begin(connection)
+        connection.execute("SELECT write_seq FROM zone_state WHERE id = 1 FOR UPDATE")
+
+    def explain(self, error: BaseException) -> str:
+        text = " ".join(str(error).split())
+        code = error.sqlstate if isinstance(error, psycopg.Error) else None
+        if code in _AGAIN:
+            return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
+        if code is None or code[:2] in ("08", "57"):
+            return f"{self.place} can't be reached ({text}). This zone goes on when it is back; nothing was changed."
+        if code[:2] == "53":
+            return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."
+        if code == "42501":
+            return f"{self.place}: the role has too few rights ({text}). Grant them; nothing was changed."
+        if code in ("25006", "25P02"):
+            return f"{self.place} does not take writes ({text}). Name its primary, or add target_session_attrs=read-write to the address."
+        return f"{self.place} refused: {text}."
+
+    def free_bytes(self) -> int | None:
+        return None
+
+
+def _session(connection: Connection) -> _Session:
+    assert isinstance(connection, _Session)
+    return connection
+
+
+def _raw(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:
+    return _session(connection).raw

@@ -1,0 +1,117 @@
+"""What the rest of this package asks of an engine. SQL is written once, with ``?`` marks; what engines say differently is a member here.
+
+Holds:    a connection is used by one thread at a time. Text comes back as it went in, numbers as int, blobs as bytes.
+Not here: why each engine is as it is (its own module).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+
+class Rows(Protocol):
+    """What a statement answers."""
+
+    @property
+    def rowcount(self) -> int:
+        """Rows that a statement found, changed or not."""
+
+    def fetchone(self) -> Any: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """A session. Outside of a transaction each statement is one of its own."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows: ...
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows: ...
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ...) -> Iterable[tuple[Any, ...]]:
+        """Rows one by one, of a table too long to hold; inside a transaction, and nothing else runs before the last one was read."""
+
+    def close(self) -> None: ...
+
+
+class Dialect(Protocol):
+    """One database of one engine."""
+
+    #: for operators: engine and place, never a password
+    place: str
+    #: engine and driver as SQLAlchemy calls them
+    alchemy: str
+    driver_error: type[Exception]
+    integrity_error: type[Exception]
+    #: whether statements wait for a network, so that a write group had better run in a thread
+    waits: bool
+    #: how long to try to learn what became of a COMMIT that failed
+    doubt_patience_s: float
+
+    def claim(self) -> None:
+        """Make sure that no other process serves this database.
+
+        Raises:
+            UnavailableError: another one does.
+        """
+
+    def release(self) -> None:
+        """Let go of what ``claim`` took."""
+
+    def require_fit(self, connection: Connection) -> None:
+        """Look at the server before anything is written to it.
+
+        Raises:
+            UnavailableError: it is of a wrong version, encoding or durability; the text says what to change.
+        """
+
+    def connect(self) -> Connection:
+        """A plain session: for reading, and for whoever repairs by hand."""
+
+    def writer(self) -> Connection:
+        """The one session that writes. On a server it holds the claim."""
+
+    def reader(self) -> Connection:
+        """A session that can't write."""
+
+    def migrator(self) -> Any:
+        """The driver's own connection, for SQLAlchemy."""
+
+    def version_table(self, connection: Connection) -> bool:
+        """Whether the database holds Alembic's table, and so a schema."""
+
+    def tidy(self) -> None:
+        """Regular housekeeping, off the loop."""
+
+    def begin(self, connection: Connection) -> None:
+        """Start a transaction that writes."""
+
+    def begin_snapshot(self, connection: Connection) -> None:
+        """Start a transaction in which every read sees one state."""
+
+    def in_transaction(self, connection: Connection) -> bool:
+        """Whether a transaction is open that COMMIT would make durable."""
+
+    def rollback(self, connection: Connection) -> None:
+        """End a transaction, if there is one; never fails."""
+
+    def lost_transaction(self, connection: Connection) -> bool:
+        """Whether an error has thrown the whole transaction away, or may have, and not just the statement."""
+
+    def is_gone(self, connection: Connection) -> bool:
+        """Whether the session is over and another one is needed; costs next to nothing."""
+
+    def commit_in_doubt(self, connection: Connection) -> bool:
+        """After a COMMIT that failed: whether it may have taken effect all the same."""
+
+    def await_own_end(self, connection: Connection) -> None:
+        """On a new session: wait until a transaction of ours whose COMMIT failed has ended, one way or the other."""
+
+    def explain(self, error: BaseException) -> str:
+        """Say what a driver error means for an operator."""
+
+    def free_bytes(self) -> int | None:
+        """Space that is left for the database; None if it can't be known from here."""

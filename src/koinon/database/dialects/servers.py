@@ -1,0 +1,64 @@
+"""What engines behind a network have in common: the marks of their drivers, time limits, and how a lost transaction is remembered.
+
+Holds:    after an error that may have cost the transaction a session runs nothing but ``rollback``. Else a job that swallows the error
+          would go on outside of any transaction: MariaDB commits what comes next at once.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from koinon.errors import UnavailableError
+
+#: Names of settings of the server that cost durability or safety, which an operator can accept.
+UNSAFE: Final = ("fsync", "synchronous_commit", "innodb_flush_log_at_trx_commit")
+
+#: A row that somebody else holds for longer than this fails the group; it is tried again then.
+LOCK_WAIT_S: Final = 2
+CONNECT_TIMEOUT_S: Final = 5
+#: A session that hears nothing for so long is given up: the loop may be the one that waits.
+SILENCE_S: Final = 20
+#: The server may need this long to notice that our former process is gone.
+_CLAIM_PATIENCE_S: Final = 5.0
+DOUBT_PATIENCE_S: Final = 10.0
+
+#: All statements of this package, and then some.
+_STATEMENTS: Final = 1024
+
+
+@lru_cache(maxsize=_STATEMENTS)
+def translated(sql: str) -> str:
+    """SQL with ``?`` marks as drivers of the ``format`` style want it. None of our texts holds a question mark of its own."""
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+def take_claim(place: str, attempt: Callable[[], bool]) -> None:
+    """Try to get the lock that keeps other processes out, for a while.
+
+    Raises:
+        UnavailableError: another process keeps it.
+    """
+    deadline = time.monotonic() + _CLAIM_PATIENCE_S
+    while not attempt():
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"{place} is in use by another koinon server. A zone has one server process: stop the other one first.")
+        time.sleep(0.05)
+
+
+def refuse_unsafe(place: str, name: str, value: str, needed: str, remedy: str) -> UnavailableError:
+    """The refusal of a server whose settings lose acknowledged writes."""
+    return UnavailableError(
+        f"{place} has {name} = {value}: writes that were acknowledged would be lost when the machine fails. {needed} is needed: {remedy}. "
+        f'To go on all the same, set accept = "{name}" in [database].'
+    )
+
+
+def readable(descriptor: int) -> bool:
+    """Whether something came in on a socket that nobody reads from now: from a server that is the end, or a notice."""
+    waiting = select.poll()  # select() knows no descriptors above 1023
+    waiting.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(waiting.poll(0))
