@@ -3,7 +3,7 @@
 Path:     Forwarding -> CallChannel.ask() -> POST /federation/v1/calls, kept open -> call_stream.py on the master
 Holds:    a call whose answer did not come is said to be Interrupted, for the master may have made it; one that was never handed to the
           connection is not. What waits to be sent at one moment goes in one piece of the connection.
-Why:      signing, a request's head and its parsing cost both zones more than the write itself (docs/decisions/0013-call-channel.md).
+Why:      signing, a request's head and its parsing cost both zones more than the write itself (docs/decisions/0014-call-channel.md).
 Not here: when to ask again (forwarding.py).
 """
 
