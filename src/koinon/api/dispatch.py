@@ -189,18 +189,18 @@ class Dispatcher:
         if terms.after is not None:
             await self._reach(terms.after)
         with self._database.read() as tx:
-            caller = self._login.remembered(session, tx, tx.state.zone_id, clock.now_s())
-            if caller is not None and not call.writes and not bound.in_thread:
-                return self._read(call, bound, tx, caller, arguments, terms)
+            state = tx.state
+            caller = self._login.remembered(session, tx, state.zone_id, clock.now_s())
+            reply = None if caller is None else self._read_now(call, bound, tx, caller, arguments, terms)
         if caller is None:
-            caller = await self._login.authenticate(session, self._database.state().zone_id)
+            caller = await self._login.authenticate(session, state.zone_id)
+            with self._database.read() as tx:
+                state = tx.state
+                reply = self._read_now(call, bound, tx, caller, arguments, terms)
+        if reply is not None:
+            return reply
         if bound.in_thread:
             return await self._read_in_thread(call, bound, caller, arguments, terms)
-        with self._database.read() as tx:
-            if not call.writes:
-                return self._read(call, bound, tx, caller, arguments, terms)
-            _require_enabled(call, tx)
-            state = tx.state
         if call.runs is Runs.LOCAL:
             return Reply(await self._write_here(call, bound, caller, arguments, terms.if_match), self._database.state().head.position)
         if call.runs is Runs.HOME and arguments[0] != state.zone_id:
@@ -219,6 +219,13 @@ class Dispatcher:
         if not await self._database.reached(after.index, self._wait_s) or self._database.state().epoch < after.epoch:
             position = self._database.state().head.position
             raise UnavailableError(f"This zone is at {position} and did not reach {after} within {self._wait_s:g} s. Try again.")
+
+    def _read_now(self, call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any], terms: Terms) -> Reply | None:
+        """The reply to a short read; None for what is made elsewhere."""
+        if call.writes:
+            _require_enabled(call, tx)
+            return None
+        return None if bound.in_thread else self._read(call, bound, tx, caller, arguments, terms)
 
     @staticmethod
     def _read(call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:

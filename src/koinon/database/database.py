@@ -60,6 +60,11 @@ class _ShortRead(ReadTx):
             raise self._failed(error) from error
 
 
+def _settle(arrived: asyncio.Future[bool], value: bool) -> None:
+    if not arrived.done():  # given up, or its caller has gone
+        arrived.set_result(value)
+
+
 class Database:
     """The open database of this zone. Use ``open``; then ``start`` in the running loop.
 
@@ -79,7 +84,7 @@ class Database:
         self._state = read_state(self._reader)
         self._threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._listeners: list[Callable[[CommitNotice], None]] = []
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._order = count()
         self._tidying: asyncio.Task[None] | None = None
         cache = RowCache(self._notes) if dialect.waits else self._cache
@@ -202,13 +207,14 @@ class Database:
         """
         if self._state.position >= index:
             return True
-        arrived = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[bool] = loop.create_future()
         heapq.heappush(self._waiting, (index, next(self._order), arrived))
+        given_up = loop.call_later(timeout_s, _settle, arrived, False)
         try:
-            await asyncio.wait_for(arrived, timeout_s)
-        except TimeoutError:
-            return False
-        return True
+            return await arrived
+        finally:
+            given_up.cancel()
 
     async def _keep_tidy(self) -> None:
         """Do the database's own housekeeping while there are writes, and look after the session for reads, off the loop."""
@@ -252,9 +258,7 @@ class Database:
     def _committed(self, notice: CommitNotice) -> None:
         self._state = notice.state
         while self._waiting and self._waiting[0][0] <= notice.state.position:
-            arrived = heapq.heappop(self._waiting)[2]
-            if not arrived.done():
-                arrived.set_result(None)
+            _settle(heapq.heappop(self._waiting)[2], True)
         for hear in tuple(self._listeners):
             hear(notice)
 
