@@ -39,7 +39,7 @@ class _Opening:
         self.opened: asyncio.Future[None] = loop.create_future()
         self.opened.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting
         self.task = loop.create_task(self._run(), name="calls to the master")
-        self._alive = loop.call_later(SIGN_OF_LIFE_S, self._live)
+        self._live()  # the head of the request goes out with the first piece of its body
 
     def send(self, redirect: Redirect) -> tuple[int, asyncio.Future[Result]]:
         """Hand a call to the connection; the number under which it may be forgotten, and what its answer will be."""
