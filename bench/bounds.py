@@ -1,4 +1,4 @@
-"""What this machine could do at best: an HTTP server that does nothing, a database, a stream and a hash that do nothing else.
+"""What this machine could do at best: servers that do nothing, a database, a stream and a hash that do nothing else.
 
 Not here: our own server's figures (throughput.py, copying.py, growth.py).
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import functools
 import hashlib
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,6 @@ from bench.load import Exchange
 from harness import processes
 from harness.proxy import Link
 
-_SIZE: Final = "BENCH_REPLY_BYTES"
 _RECORDS: Final = "BENCH_RECORDS"
 #: length of a document in the bare database and stream; a user's with an SSH key is about as long
 BODY_BYTES: Final = 2000
@@ -39,28 +38,15 @@ _ROWS: Final = 1000
 
 
 async def bare(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """An ASGI application: a POST is echoed, a GET gets the stream."""
-    await (_echo if scope["method"] == "POST" else _stream)(receive, send)
+    """An ASGI application: a GET gets the stream, anything else an empty answer."""
+    if scope["method"] == "GET":
+        await _stream(send)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
 
 
-async def _echo(receive: Any, send: Any) -> None:
-    """Read the request whole and answer with as many bytes as the measured call does: the least a server does."""
-    more = True
-    while more:
-        message = await receive()
-        more = message.get("more_body", False)
-    size = int(os.environ[_SIZE])
-    length = (b"content-length", str(size).encode())
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/xml"), length]})
-    await send({"type": "http.response.body", "body": _body(size)})
-
-
-@functools.cache
-def _body(size: int) -> bytes:
-    return b"<boolean>1</boolean>".ljust(size, b".")[:size]
-
-
-async def _stream(receive: Any, send: Any) -> None:
+async def _stream(send: Any) -> None:
     """Send records as frames of compressed msgpack, each made when the last was taken: the least a master does."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     pack, press = msgspec.msgpack.Encoder().encode, zstandard.ZstdCompressor(3).compress
@@ -97,22 +83,40 @@ class Bare(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def bare_server(folder: Path, *, reply_bytes: int = 100, records: int = 0) -> Iterator[Bare]:
-    """A uvicorn process that runs ``bare``."""
-    port = processes.free_port()
-    command = [sys.executable, "-m", "uvicorn", "bench.bounds:bare", "--host", "127.0.0.1", "--port", str(port)]
+def bare_server(folder: Path, *, records: int = 0) -> Iterator[Bare]:
+    """A uvicorn process that runs ``bare``; its stream has so many records."""
     options = ["--log-level", "warning", "--no-access-log", "--loop", "uvloop", "--http", "httptools", "--lifespan", "off"]
+    with _server(folder, ["uvicorn", "bench.bounds:bare", *options, "--port"], environment={_RECORDS: str(records)}) as bare:
+        yield bare
+
+
+@contextlib.contextmanager
+def echo_server(folder: Path, reply_bytes: int) -> Iterator[Bare]:
+    """A process that runs ``bench.echo``."""
+    with _server(folder, ["bench.echo"], str(reply_bytes)) as bare:
+        yield bare
+
+
+@contextlib.contextmanager
+def _server(folder: Path, before_port: Sequence[str], *after_port: str, environment: Mapping[str, str] | None = None) -> Iterator[Bare]:
+    port = processes.free_port()
+    command = [sys.executable, "-m", *before_port, str(port), *after_port]
     began = time.perf_counter()
-    server = processes.start([*command, *options], log=folder / "bare.log", environment={_SIZE: str(reply_bytes), _RECORDS: str(records)})
+    server = processes.start(command, log=folder / "bare.log", environment=environment)
     try:
-        yield Bare(port, server.pid, first_answer(port, calls.post(b"")) - began)
+        yield Bare(port, server.pid, first_answer(port, calls.post(b""), server) - began)
     finally:
         processes.end(server)
         processes.release_port(port)
 
 
-def first_answer(port: int, request: bytes, *, patience_s: float = 30.0) -> float:
-    """Ask again and again; the time of the first reply. Raises TimeoutError if none comes."""
+def first_answer(port: int, request: bytes, server: subprocess.Popen[bytes], *, patience_s: float = 30.0) -> float:
+    """Ask ``server`` again and again; the time of its first reply.
+
+    Raises:
+        TimeoutError: none came.
+        ChildProcessError: the process ended instead.
+    """
     deadline = time.perf_counter() + patience_s
     while True:
         with contextlib.suppress(OSError):
@@ -122,6 +126,8 @@ def first_answer(port: int, request: bytes, *, patience_s: float = 30.0) -> floa
                 return time.perf_counter()
             finally:
                 exchange.close()
+        if server.poll() is not None:
+            raise ChildProcessError(f"{server.args!r} ended by itself with code {server.returncode}")
         if time.perf_counter() > deadline:
             raise TimeoutError(f"nobody answered on port {port} within {patience_s:g} s")
         time.sleep(0.005)

@@ -141,7 +141,7 @@ class Ground:
         """A load of these requests against a server that does nothing, measured once a run for each size."""
         key = (reply_bytes, connections)
         if key not in self._echoes:
-            with bounds.bare_server(self.folder, reply_bytes=reply_bytes) as bare:
+            with bounds.echo_server(self.folder, reply_bytes) as bare:
                 load = Load("echo", bare.port, requests(), connections)
                 (self._echoes[key],) = run([load], min(self.scale.seconds, _BOUND_S), watched={"echo": [bare.pid]})
         return self._echoes[key]

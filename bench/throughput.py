@@ -77,8 +77,8 @@ def reads(ground: Ground) -> Outcome:
                 if zone is ground.master and connections == 8:
                     measured[key] = Measured((result.per_second, result.percentile_ms(0.5)), bound.per_second)
     note = (
-        f"A pool of {len(ground.users) + 2:,} users. Bound: uvicorn (uvloop, httptools) that answers at once with as many bytes; "
-        "its CPU stands in the master's column."
+        f"A pool of {len(ground.users) + 2:,} users. Bound: a server on uvloop that looks at a request's length and answers with as many "
+        "bytes; its CPU stands in the master's column."
     )
     return Outcome(measured, [Table("Reads", _COLUMNS, rows, note)])
 
