@@ -1,4 +1,8 @@
-"""``python -m bench``: measure this machine and print the tables of docs/performance.md."""
+"""``python -m bench``: measure this machine and print what docs/performance.md holds.
+
+Path:     SCENARIOS, those on one ground together -> Outcome each -> the table of all targets first, then the details
+Holds:    a scenario that breaks is reported with its reason, and the others are measured all the same.
+"""
 
 from __future__ import annotations
 
@@ -6,100 +10,161 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
-from bench import scenarios
+import msgspec
+
+from bench import copying, growth, throughput
+from bench.ground import Ground, Layout, Outcome, opened
 from bench.machine import facts
-from bench.profile import profile
+from bench.profile import profiles
 from bench.report import Table
-from harness.zones import federation
+from bench.scale import FULL, QUICK, SMOKE, Scale
+from bench.targets import ROWS, Measured, summary
 
-#: name -> needs the plain federation
-SCENARIOS = {
-    "sqlite": False,
-    "reads": True,
-    "updates": True,
-    "mixed": True,
-    "lag": True,
-    "profile": True,
-    "allocations": True,
-    "catching-up": False,
-    "starting": False,
+_PLAIN: Final = Layout(zones=2)
+_FAR: Final = Layout(zones=2, through_proxy=True)
+_ALONE: Final = Layout(zones=1, populated=False)
+
+#: in this order, those of one layout on the same zones: what makes the pool grow comes last
+SCENARIOS: Final[dict[str, tuple[Layout, Callable[[Ground], Outcome]]]] = {
+    "reads": (_PLAIN, throughput.reads),
+    "updates": (_PLAIN, throughput.updates),
+    "mixed": (_PLAIN, throughput.mixed),
+    "lag": (_PLAIN, copying.lag),
+    "rules": (_PLAIN, copying.rules),
+    "profile": (_PLAIN, profiles),
+    "catching-up": (_PLAIN, copying.catching_up),
+    "groups": (_PLAIN, growth.groups),
+    "allocations": (_PLAIN, throughput.allocations),
+    "far-lag": (_FAR, copying.far_lag),
+    "far-catching-up": (_FAR, copying.far_catching_up),
+    "memory": (_ALONE, growth.memory),
+    "start": (_ALONE, growth.start),
 }
 
 
-def main() -> int:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="shorter measurements: under two minutes, rougher figures")
-    parser.add_argument("--only", action="append", choices=list(SCENARIOS), help="measure only this; may be given several times")
-    parser.add_argument("--output", type=Path, help="write the report to this file too")
-    asked = parser.parse_args()
+class Run(msgspec.Struct):
+    """What one variant of the server did.
+
+    Attributes:
+        variant: its name; empty if there is but one.
+        measured: by row of the targets.
+        tables: the details.
+        failed: reasons by scenario.
+    """
+
+    variant: str
+    measured: dict[str, Measured]
+    tables: list[Table]
+    failed: dict[str, str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; returns 1 if a scenario broke."""
+    asked = _parser().parse_args(arguments)
     wanted = [name for name in SCENARIOS if not asked.only or name in asked.only]
+    machine = facts()
     started = time.monotonic()
-    parts: list[str] = []
-
-    def show(text: str) -> None:
-        parts.append(text)
-        print(text, flush=True)
-
-    show("| | |\n| --- | --- |\n" + "\n".join(f"| {name} | {value} |" for name, value in facts()) + "\n")
-    for table in _tables(wanted, quick=asked.quick):
-        show(table.markdown())
-    show(f"The whole run took {time.monotonic() - started:.0f} s.\n")
+    runs = [measure(wanted, asked.scale, variant, options) for variant, options in _variants(asked.workers)]
+    report = "\n".join(_report(runs, asked.scale, machine, time.monotonic() - started))
+    print(report)
     if asked.output:
-        asked.output.write_text("\n".join(parts))
-    return 0
+        asked.output.write_text(report)
+    return 1 if any(run.failed for run in runs) else 0
 
 
-def _tables(wanted: list[str], *, quick: bool) -> Iterator[Table]:
-    seconds, pool, statements = (1.0, 300, 3_000) if quick else (4.0, 1_000, 20_000)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="koinon-bench-")))
-        if "sqlite" in wanted:
-            yield scenarios.database(seconds)
-        if any(SCENARIOS[name] for name in wanted):
-            with federation(folder / "plain", 2, settings={"log": {"level": "warning"}}) as zones:
-                bench = scenarios.Bench(zones, folder, seconds=seconds, pool=pool)
-                bench.populate()
-                yield from _plain(bench, wanted, folder)
-        if "catching-up" in wanted:
-            yield scenarios.catching_up(folder / "linked", seconds=seconds, pool=pool, statements=statements)
-        if "starting" in wanted:
-            yield scenarios.starting(folder / "alone", pool=pool * 2, settle_s=0 if quick else 60)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure this machine and print what docs/performance.md holds.")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--quick", dest="scale", action="store_const", const=QUICK, default=FULL, help="two minutes, rougher figures of less data"
+    )
+    size.add_argument("--smoke", dest="scale", action="store_const", const=SMOKE, help="tiny counts that show that all works, and no more")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(SCENARIOS),
+        metavar="NAME",
+        help="measure only this; may be given several times: " + ", ".join(SCENARIOS),
+    )
+    parser.add_argument(
+        "--workers",
+        default="",
+        metavar="N,N",
+        help="measure servers with each of these numbers of worker processes (koinon server --workers N)",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report to this file too")
+    return parser
 
 
-def _plain(bench: scenarios.Bench, wanted: list[str], folder: Path) -> Iterator[Table]:
-    master = bench.zones.master
-    if "reads" in wanted:
-        yield scenarios.reads(bench)
-    if "updates" in wanted:
-        yield scenarios.updates(bench)
-    if "mixed" in wanted:
-        yield scenarios.mixed(bench)
-    if "lag" in wanted:
-        yield scenarios.lag(bench)
-    if "profile" in wanted:
-        long = bench.seconds + 1
-        yield profile(
-            "one.user.info on the master, 8 connections",
-            master.pid,
-            lambda: bench.measure("one.user.info", master, 8, bench.infos(), long),
-            folder,
-            seconds=bench.seconds,
-        )
-        yield profile(
-            "one.user.update on the master, 8 connections",
-            master.pid,
-            lambda: bench.measure("one.user.update", master, 8, bench.updates(long), long),
-            folder,
-            seconds=bench.seconds,
-        )
-        bench.zones.settled(timeout_s=60)
-    if "allocations" in wanted:
-        yield scenarios.allocations(bench)
+def _variants(workers: str) -> list[tuple[str, list[str]]]:
+    if not workers:
+        return [("", [])]
+    return [(f"--workers {count}", ["--workers", count]) for count in workers.split(",")]
+
+
+def measure(wanted: Sequence[str], scale: Scale, variant: str = "", options: Sequence[str] = ()) -> Run:
+    """Run scenarios with ``options`` for every server.
+
+    Args:
+        wanted: their names, in the order of ``SCENARIOS``.
+        scale: how much.
+        variant: name of these options.
+        options: for ``koinon server``.
+    """
+    run = Run(variant, {}, [], {})
+    for layout in (_PLAIN, _FAR, _ALONE):
+        here = [name for name in wanted if SCENARIOS[name][0] is layout]
+        if not here:
+            continue
+        left = list(here)
+        try:
+            with tempfile.TemporaryDirectory(prefix="koinon-bench-") as folder, opened(layout, Path(folder), scale, options) as ground:
+                while left:
+                    _scenario(run, left.pop(0), ground)
+        except Exception as error:  # the zones did not start, or did not end; what was measured before must not be lost
+            run.failed |= dict.fromkeys(left or here, _reason(error))
+    return run
+
+
+def _scenario(run: Run, name: str, ground: Ground) -> None:
+    began = time.monotonic()
+    try:
+        outcome = SCENARIOS[name][1](ground)
+        assert set(outcome.measured) == {row.key for row in ROWS if row.scenario == name}, f"{name} does not measure what targets.py says"
+    except Exception as error:  # whatever it is, the other scenarios are of use
+        run.failed[name] = _reason(error)
+    else:
+        run.measured |= outcome.measured
+        run.tables += outcome.tables
+    print(
+        f"{run.variant} {name}: {'FAILED' if name in run.failed else 'done'} in {time.monotonic() - began:.0f} s".strip(),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error, limit=-2)).strip()
+
+
+def _report(runs: Sequence[Run], scale: Scale, machine: Sequence[tuple[str, str]], took_s: float) -> Iterator[str]:
+    if scale.note:
+        yield scale.note + "\n"
+    yield summary([(run.variant, run.measured) for run in runs], {run.variant: set(run.failed) for run in runs}, scale).markdown()
+    for run in runs:
+        for name, reason in run.failed.items():
+            yield f"**{' '.join(filter(None, (name, run.variant)))} failed.**\n\n```text\n{reason}\n```\n"
+    yield "## The machine\n\n| | |\n| --- | --- |\n" + "\n".join(f"| {name} | {value} |" for name, value in machine) + "\n"
+    for run in runs:
+        for table in run.tables:
+            table.title += f", {run.variant}" if run.variant else ""
+            yield table.markdown()
+    yield f"The whole run took {took_s:.0f} s."
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ def facts() -> list[tuple[str, str]]:
     return [
         ("measured", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
         ("commit", _commit()),
+        ("load average before", f"{os.getloadavg()[0]:.2f}"),
         ("processor", f"{os.cpu_count()} x {_first('/proc/cpuinfo', 'model name')}"),
         ("memory", f"{int(_first('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB"),
         ("kernel", platform.release()),

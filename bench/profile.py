@@ -1,17 +1,39 @@
 """Where a zone's time goes while it is loaded: py-spy's samples, summed by function.
 
-Not here: the load itself (scenarios.py).
+Not here: the load itself (ground.py).
 """
 
 from __future__ import annotations
 
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.ground import Ground, Outcome
 from bench.report import Table
 from harness.processes import program
+from harness.zones import Zone
+
+
+def profiles(ground: Ground) -> Outcome:
+    """What the master does while it is read and written, and the slave while it is written through; 8 connections."""
+    return Outcome(
+        {},
+        [
+            _of_zone(ground, "one.user.info", ground.master, ground.infos()),
+            _of_zone(ground, "one.user.update", ground.master, ground.updates()),
+            _of_zone(ground, "one.user.update", ground.slave, ground.updates()),
+        ],
+    )
+
+
+def _of_zone(ground: Ground, call: str, zone: Zone, requests: Iterator[bytes]) -> Table:
+    seconds = max(1.0, ground.scale.seconds)
+    name = f"{call} on {'the master' if zone is ground.master else 'a slave'}, 8 connections"
+    table = profile(name, zone.pid, lambda: ground.measure(call, zone, 8, requests, seconds=seconds + 1), ground.folder, seconds=seconds)
+    ground.zones.settled(timeout_s=60)
+    return table
 
 
 def profile(name: str, pid: int, load: Callable[[], object], folder: Path, *, seconds: float, rows: int = 20) -> Table:
@@ -44,6 +66,8 @@ def profile(name: str, pid: int, load: Callable[[], object], folder: Path, *, se
     within: Counter[str] = Counter()
     for line in samples.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
+        if not stack:  # a thread that had no frame yet
+            continue
         frames = [_short(frame) for frame in stack.split(";")]
         own[frames[-1]] += int(count)
         for frame in set(frames):

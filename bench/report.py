@@ -16,6 +16,7 @@ class Table(msgspec.Struct):
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    numbers_from: int = 1  #: the first column that is set to the right
 
     def markdown(self) -> str:
         """The table with its heading and note."""
@@ -23,12 +24,13 @@ class Table(msgspec.Struct):
         if self.note:
             lines += [self.note, ""]
         lines.append("| " + " | ".join(self.columns) + " |")
-        lines.append("|" + "|".join(" --- " if number == 0 else " ---: " for number in range(len(self.columns))) + "|")
-        lines += ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in self.rows]
+        lines.append("|" + "|".join(" --- " if number < self.numbers_from else " ---: " for number in range(len(self.columns))) + "|")
+        lines += ["| " + " | ".join(map(text, row)) + " |" for row in self.rows]
         return "\n".join(lines) + "\n"
 
 
-def _text(cell: Cell) -> str:
+def text(cell: Cell) -> str:
+    """A cell as it is printed: numbers with three digits that count."""
     if cell is None or cell != cell:  # nan: nothing was counted
         return "-"
     if isinstance(cell, float):

@@ -119,13 +119,39 @@ def program(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
-def pss_mib(pid: int) -> float:
-    """Memory in MiB that ``pid`` has for itself, plus its share of what it shares with others."""
+def family(pid: int) -> list[int]:
+    """``pid`` and all processes that descend from it, parents first."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
+
+
+def pss_bytes(pid: int) -> int:
+    """Memory that ``pid`` has for itself, plus its share of what it shares with others."""
+    return _memory(pid, "Pss:")
+
+
+def rss_bytes(pid: int) -> int:
+    """All memory that ``pid`` sees, however many share it."""
+    return _memory(pid, "Rss:")
+
+
+def _memory(pid: int, key: str) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
 
 def cpu_s(pid: int) -> float:
     """Seconds of processor time that ``pid`` has used, all threads, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of ``/proc/PID/stat`` behind the name: state, parent..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

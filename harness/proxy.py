@@ -36,6 +36,7 @@ class _Connection:
         self._link = link
         self._client = (reader, writer)
         self._writers = [writer]
+        self._aborted = False
         self.tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -45,6 +46,9 @@ class _Connection:
             self.abort()
             return
         self._writers.append(server[1])
+        if self._aborted:  # while we dialled
+            self.abort()
+            return
         self.tasks = [
             asyncio.ensure_future(self._carry(Direction.UP, self._client[0], server[1])),
             asyncio.ensure_future(self._carry(Direction.DOWN, server[0], self._client[1])),
@@ -87,6 +91,7 @@ class _Connection:
 
     def abort(self) -> None:
         """Reset both sides."""
+        self._aborted = True
         for writer in self._writers:
             writer.transport.abort()
         for task in self.tasks:
@@ -108,7 +113,7 @@ class Link:
         self.port = free_port()
         self.flowing: dict[Direction, asyncio.Event] = {}
         self._budget: dict[Direction, int | None] = dict.fromkeys(Direction)
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, asyncio.Task[Any]] = {}
         self._open = True
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -144,9 +149,7 @@ class Link:
 
     def close(self) -> None:
         """End the proxy and its thread."""
-        self._do(self._cut)
-        if self._server is not None:
-            self._loop.call_soon_threadsafe(self._server.close)
+        self._wait(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -168,16 +171,25 @@ class Link:
             self.flowing[direction].set()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
+    async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._cut()
+        if self._connections:
+            await asyncio.wait(self._connections.values())
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, reader, writer)
         if not self._open:
             connection.abort()
             return
-        self._connections.add(connection)
+        task = asyncio.current_task()
+        assert task is not None, "asyncio accepts each connection in a task"
+        self._connections[connection] = task
         try:
             await connection.run()
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
 
     def _cut(self) -> None:
         self._open = False

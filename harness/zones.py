@@ -78,6 +78,7 @@ class Zone:
         federation_endpoint: str = "",
         settings: Mapping[str, Section] | None = None,
         engine: str = "",
+        options: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.engine = engine or engines.current
@@ -85,6 +86,7 @@ class Zone:
         self.port, self.federation_port = ports or (processes.free_port(), processes.free_port())
         self.process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, Section] = dict(settings or {})
+        self._options = options
         self._federation_endpoint = federation_endpoint or f"127.0.0.1:{self.federation_port}"
         folder.mkdir(parents=True, exist_ok=True)
         self.write_settings()
@@ -148,7 +150,7 @@ class Zone:
         """Start the process and return at once."""
         assert not self.running, f"{self.name} runs already"
         alive.add(self)
-        command: list[str | Path] = [processes.program("koinon"), "server", "--config", self.config]
+        command: list[str | Path] = [processes.program("koinon"), "server", "--config", self.config, *self._options]
         self.process = processes.start(command, log=self.log, environment={"KOINON_DEBUG": "1"})  # a defect shows its place
 
     def await_answer(self) -> None:
@@ -331,6 +333,7 @@ def federation(
     *,
     through_proxy: bool = False,
     settings: Mapping[str, Section] | None = None,
+    options: Sequence[str] = (),
     ports: list[tuple[int, int]] | None = None,
     on: Sequence[str] = (),
 ) -> Iterator[Federation]:
@@ -341,6 +344,7 @@ def federation(
         size: number of zones, the master included.
         through_proxy: slaves reach the master through a ``Link``.
         settings: sections for every zone, on top of names, addresses and ports.
+        options: for every zone's ``koinon server``.
         ports: (clients, zones) per zone; free ones are chosen if absent.
         on: engine per zone; the current one if absent.
     """
@@ -354,6 +358,7 @@ def federation(
             ports=pair,
             settings=settings,
             engine=engine,
+            options=options,
             federation_endpoint=link.address if link is not None and name == "master" else "",
         )
         for name, pair, engine in zip(names, pairs, on or [""] * size, strict=True)
