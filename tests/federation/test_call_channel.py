@@ -111,6 +111,16 @@ def test_many_calls_share_the_channel_and_a_slow_one_holds_up_none(tmp_path: Pat
     run(test)
 
 
+def test_the_first_call_does_not_wait_for_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_channel, "SIGN_OF_LIFE_S", 60)
+
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            assert await channel.ask(call("say hi"), timeout_s=20) == Success("hi", HEAD)
+
+    run(test)
+
+
 def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
