@@ -163,7 +163,11 @@ _row("GET", "/system/raft", "one.zone.raftstatus", "RAFT")
 
 _noun("clusters", "cluster", "CLUSTER")
 _row("POST", "/clusters/{id}/rename", "one.cluster.rename")
-_member("/clusters/{id}/hosts/{host_id}", "one.cluster.addhost", "one.cluster.delhost")
+for _kind in ("host", "datastore", "vnet"):
+    _member(f"/clusters/{{id}}/{_kind}s/{{{_kind}_id}}", f"one.cluster.add{_kind}", f"one.cluster.del{_kind}")
+_row("POST", "/clusters/{id}/optimize", "one.cluster.optimize")
+_row("POST", "/clusters/{id}/plan/execute", "one.cluster.planexecute")
+_row("DELETE", "/clusters/{id}/plan", "one.cluster.plandelete")
 
 _row("GET", "/monitoring/hosts", "one.hostpool.monitoring", "MONITORING_DATA")
 _noun("hosts", "host", "HOST", creation={"cluster_id": -1})

@@ -50,3 +50,38 @@ def hosts_of_clusters(at: Place) -> None:
     assert [found.ID for found in theirs.hostpool.info().HOST] == [host]
     with pytest.raises(pyone.OneAuthorizationException, match=rf"Not authorized to perform USE HOST \[{other}\]"):
         theirs.host.info(other)
+
+
+@exercise(*(f"one.cluster.{verb}{word}" for verb in ("add", "del") for word in ("datastore", "vnet")))
+def what_clusters_cannot_have(at: Place) -> None:
+    """Zones have neither datastores nor networks: there is none with any id, and no fault says so."""
+    cluster = at.one.cluster.allocate(at.name("cluster"))
+    _, name = at.user()
+    for who in (at.one, at.zone.client(name, "Secret1")):
+        for verb in ("add", "del"):
+            with pytest.raises(pyone.OneNoExistsException, match=r"Error getting datastore \[1\]\."):
+                getattr(who.cluster, f"{verb}datastore")(cluster, 1)
+            with pytest.raises(pyone.OneNoExistsException, match=r"Error getting virtual network \[1\]\."):
+                getattr(who.cluster, f"{verb}vnet")(cluster, 1)
+            with pytest.raises(pyone.OneNoExistsException, match=r"Error getting cluster \[99999\]\."):
+                getattr(who.cluster, f"{verb}vnet")(99_999, 1)
+    made = at.one.cluster.info(cluster)
+    assert (made.DATASTORES.ID, made.VNETS.ID) == ([], [])
+
+
+@exercise("one.cluster.optimize", "one.cluster.planexecute", "one.cluster.plandelete")
+def plans_of_clusters(at: Place) -> None:
+    cluster = at.one.cluster.allocate(at.name("cluster"))
+    _, name = at.user()
+    for verb in ("optimize", "planexecute", "plandelete"):
+        with pytest.raises(pyone.OneAuthorizationException, match=rf"Not authorized to perform ADMIN CLUSTER \[{cluster}\]\."):
+            getattr(at.zone.client(name, "Secret1").cluster, verb)(cluster)
+        with pytest.raises(pyone.OneNoExistsException, match=r"Error getting cluster \[99999\]\."):
+            getattr(at.one.cluster, verb)(99_999)
+    with pytest.raises(pyone.OneInternalException, match=r"Can't find plan for existing cluster\."):
+        at.one.cluster.optimize(cluster)
+    with pytest.raises(pyone.OneActionException, match="Plan is not ready"):
+        at.one.cluster.planexecute(cluster)
+    with pytest.raises(pyone.OneActionException, match=f"Plan for cluster {cluster} does not exist"):
+        at.one.cluster.plandelete(cluster)
+    at.document("one.cluster.info", cluster)
