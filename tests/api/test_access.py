@@ -16,6 +16,7 @@ import pytest
 from lxml import etree
 
 from koinon.database.transactions import SharedTx
+from koinon.identity import zones
 from koinon.objects.kinds import Kind
 from koinon.wire.calls import CALLS, THIS_ZONE, Call, Need
 from tests.api.desk import ACTION, AUTHENTICATION, AUTHORIZATION, INTERNAL, NO_EXISTS, ONEADMIN, SECRET, Desk, session
@@ -25,7 +26,13 @@ ELSEWHERE: Final = 100  #: a zone that is not asked
 DOCUMENT_TYPE: Final = 200
 UNLESS_ADMIN_BITS: Final = "when an ADMIN bit changes"
 #: Calls that need a right on something of the zone that answers.
-OF_THIS_ZONE: Final = ("one.zone.enable", "one.vdc.addcluster", "one.vdc.delcluster", "one.vdc.addhost", "one.vdc.delhost")
+OF_THIS_ZONE: Final = (
+    *(row.name for row in CALLS.values() if row.elsewhere),
+    "one.vdc.addcluster",
+    "one.vdc.delcluster",
+    "one.vdc.addhost",
+    "one.vdc.delhost",
+)
 RIGHTS: Final = ("USE", "MANAGE", "ADMIN", "CREATE")
 NOT_KEPT: Final = 3  #: id of a datastore and of a network, which zones have none of
 #: Calls about what can't exist yet: code and text for those who may make them, with the id of the cluster.
@@ -288,6 +295,13 @@ class Scene:
                 return (self.zone, self.name("renamed"))
             case "one.zone.enable":
                 return (self.zone, True)
+            case "one.zone.addserver":
+                return (self.zone, f'SERVER=[NAME="{self.name("server")}", ENDPOINT="http://x:2633/RPC2"]')
+            case "one.zone.delserver":
+                oneadmin("one.zone.addserver", self.zone, f'SERVER=[NAME="{self.name("server")}", ENDPOINT="http://x:2633/RPC2"]')
+                return (self.zone, int(self.desk.site.read(lambda tx: zones.get(tx, self.zone)).servers[-1]["ID"]))
+            case "one.zone.resetserver":
+                return (self.zone, 0)
             case "system.methodExist" | "system.methodHelp" | "system.methodSignature":
                 return ("one.user.info",)
             case _:

@@ -81,6 +81,9 @@ class Server:
             made = self.client.ask("POST", f"/{plural}", body)
             assert made.status == 201, made
             self.ids[plural] = self.ids[f"{plural.removesuffix('s')}_id"] = made.body["id"]
+        server = {"SERVER": {"NAME": name, "ENDPOINT": "http://127.0.0.1:1/RPC2"}}
+        assert self.client.ask("POST", "/zones/0/servers", {"template": server}).status == 200
+        self.ids["server_id"] = self.client.ask("GET", "/zones/0").body["SERVER_POOL"][-1]["ID"]
         self.ids |= {"zones": 0, "zone_id": 0, "monitoring": self.ids["hosts"], "datastore_id": 1, "vnet_id": 1}
 
     def prepare(self, case: Case[Any]) -> None:

@@ -107,9 +107,23 @@ REFUSALS: Final[dict[str, tuple[tuple[Any, ...], Failure]]] = {
         ("one.user.chgrp", 0, 1),
         Failure(INTERNAL, "user [0] oneadmin cannot be moved outside of the group [0] oneadmin", 0),
     ),
+    "server of another zone added": (
+        ("one.zone.addserver", 5, 'SERVER=[NAME="n", ENDPOINT="e"]'),
+        Failure(ACTION, "Servers have to be added through the target zone endpoints", -1),
+    ),
+    "server of another zone removed": (
+        ("one.zone.delserver", 5, 0),
+        Failure(ACTION, "Servers have to be deleted through the target zone endpoints", -1),
+    ),
+    "server of another zone reset": (
+        ("one.zone.resetserver", 5, 0),
+        Failure(ACTION, "Servers have to be deleted through the target zone endpoints", -1),
+    ),
+    "no server": (("one.zone.delserver", 0, 5), Failure(ACTION, "SERVER not found in zone", -1)),
+    "nameless server": (("one.zone.addserver", 0, 'SERVER=[ENDPOINT="e"]'), Failure(ACTION, "Missing NAME in SERVER", -1)),
     "another zone enabled": (
         ("one.zone.enable", 5, True),
-        Failure(ACTION, "Only zone 5 itself can do this: send the call to its address.", 5),
+        Failure(ACTION, "Enable/disable mode have to be set through the target zone endpoints", -1),
     ),
 }
 

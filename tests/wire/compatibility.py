@@ -55,9 +55,7 @@ _OWN_ZONE_RULES: Final = (
     "Rules and VDC entries about it go if they count in this zone; OpenNebula removes those of every zone, or on a slave none."
 )
 _NO_SAMPLES: Final = "Nothing probes hosts, so there are no samples to show."
-_BETWEEN_SERVERS: Final = (
-    "Servers of a zone share one database instead of electing a leader among copies, so there is nothing to tell each other."
-)
+_ONE_DATABASE: Final = "Servers of a zone share one database instead of electing a leader among copies."
 
 #: Why a call does other than OpenNebula's. Calls without a row are refused as unknown methods (fault -506).
 DIFFERS: Final[dict[str, str]] = {
@@ -80,13 +78,16 @@ DIFFERS: Final[dict[str, str]] = {
     "one.vdc.deldatastore": _ONE_VDC_MORE,
     "one.vdc.delhost": _ONE_VDC_MORE,
     "one.vdc.delvnet": _ONE_VDC_MORE,
+    "one.zone.addserver": f"Changes the record and nothing else. {_ONE_DATABASE}",
+    "one.zone.delserver": f"Changes the record and nothing else. {_ONE_DATABASE}",
     "one.zone.fedreplicate": "Not offered: zones copy over a listener of their own, by signed requests, and take no SQL from clients.",
     "one.zone.info": _ZONE_KEYS,
     "one.zone.raftstatus": "Tells of a server alone in its zone; `FEDLOG_INDEX` is the position in the federation's log.",
-    "one.zone.replicate": f"Not offered. {_BETWEEN_SERVERS}",
+    "one.zone.replicate": f"Not offered. {_ONE_DATABASE}",
+    "one.zone.resetserver": f"Looks at zone and rights and does nothing. {_ONE_DATABASE}",
     "one.zone.update": "Keeps what zones know each other by, whatever the new template says of it: only joining and leaving change that.",
     "one.zone.updatedb": "Not offered: nothing overwrites a stored body; a change goes to the master as the call that makes it.",
-    "one.zone.voterequest": f"Not offered. {_BETWEEN_SERVERS}",
+    "one.zone.voterequest": f"Not offered. {_ONE_DATABASE}",
     "one.zonepool.info": _ZONE_KEYS,
 }
 

@@ -60,6 +60,7 @@ def test_a_row_says_what_the_facts_say(fact: dict[str, Any]) -> None:
 def test_a_row_is_consistent(row: Call) -> None:
     assert row.writes or row.runs is Runs.LOCAL
     assert not (row.writes and row.name.endswith((".info", ".monitoring", ".raftstatus", ".version", ".config")))
+    assert row.runs is not Runs.HOME or (row.elsewhere and row.params[0].type == "int")
     assert row.authenticates == (not row.name.startswith("system."))
     assert row.summary.endswith(".")
     assert all(param.doc for param in row.params)

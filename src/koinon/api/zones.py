@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from koinon.api.bindings import Bindings
 from koinon.database.transactions import ReadTx
-from koinon.identity import access, zones
+from koinon.identity import access, zone_servers, zones
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
 from koinon.objects.xml import escape
@@ -39,5 +39,8 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.zone.update", zones.update)
     bindings.bind("one.zone.rename", zones.rename)
     bindings.bind("one.zone.enable", zones.set_enabled)
+    bindings.bind("one.zone.addserver", zone_servers.add)
+    bindings.bind("one.zone.delserver", zone_servers.remove)
+    bindings.bind("one.zone.resetserver", zone_servers.reset)
     bindings.bind("one.zone.raftstatus", raft_status)
     bindings.bind("one.zonepool.info", zones.pool_document)

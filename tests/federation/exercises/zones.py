@@ -86,3 +86,26 @@ def list_zones(at: Place) -> None:
     assert {zone.name for zone in at.zones.zones} <= set(listed)
     _, name = at.user()
     assert {zone.ID for zone in at.zone.client(name, "Secret1").zonepool.info().ZONE} == {zone.ID for zone in listed.values()}
+
+
+@exercise("one.zone.addserver", "one.zone.delserver", "one.zone.resetserver")
+def servers_of_zones(at: Place) -> None:
+    """Through the zone itself, which has the master write its record; every zone shows it then."""
+    own = at.zone.status()["zone_id"]
+    name = at.name("server")
+    assert at.one.zone.addserver(own, f'SERVER=[NAME="{name}", ENDPOINT="http://10.0.0.9:2633/RPC2"]') == own
+    (made,) = [server for server in at.one.zone.info(own).SERVER_POOL.SERVER if server.NAME == name]
+    assert made.ENDPOINT == "http://10.0.0.9:2633/RPC2"
+    at.document("one.zone.info", own)
+    at.document("one.zonepool.info")
+    assert at.one.zone.resetserver(own, made.ID) == own
+    _, stranger = at.user()
+    for verb, argument in (("addserver", 'SERVER=[NAME="n", ENDPOINT="e"]'), ("delserver", made.ID), ("resetserver", made.ID)):
+        with pytest.raises(pyone.OneAuthorizationException, match=rf"Not authorized to perform ADMIN ZONE \[{own}\]\."):
+            getattr(at.zone.client(stranger, "Secret1").zone, verb)(own, argument)
+        with pytest.raises(pyone.OneActionException, match=r"Servers have to be (added|deleted) through the target zone endpoints"):
+            getattr(at.one.zone, verb)(99_999, argument)
+    assert at.one.zone.delserver(own, made.ID) == own
+    with pytest.raises(pyone.OneActionException, match="SERVER not found in zone"):
+        at.one.zone.delserver(own, made.ID)
+    assert at.one.zone.info(own).SERVER_POOL.SERVER == []
