@@ -35,7 +35,7 @@ OF_THIS_ZONE: Final = (
 )
 RIGHTS: Final = ("USE", "MANAGE", "ADMIN", "CREATE")
 NOT_KEPT: Final = 3  #: id of a datastore and of a network, which zones have none of
-#: Calls about what can't exist yet: code and text for those who may make them, with the id of the cluster.
+#: Calls about what can't exist (yet): code and text for those who may make them, with the id of the cluster.
 REFUSED_TO_ALL: Final[dict[str, tuple[int, str]]] = {
     "one.cluster.adddatastore": (NO_EXISTS, f"Error getting datastore [{NOT_KEPT}]."),
     "one.cluster.deldatastore": (NO_EXISTS, f"Error getting datastore [{NOT_KEPT}]."),
@@ -44,6 +44,7 @@ REFUSED_TO_ALL: Final[dict[str, tuple[int, str]]] = {
     "one.cluster.optimize": (INTERNAL, "Can't find plan for existing cluster."),
     "one.cluster.planexecute": (ACTION, "Plan is not ready"),
     "one.cluster.plandelete": (ACTION, "Plan for cluster {cluster} does not exist"),
+    "one.system.sql": (ACTION, "SQL that writes is not taken: it would pass by all checks. Use the call that makes the change."),
 }
 #: Those of them that ask for no right: that something does not exist is said first.
 BEFORE_RIGHTS: Final = frozenset(name for name, (code, _) in REFUSED_TO_ALL.items() if code == NO_EXISTS)
@@ -300,6 +301,10 @@ class Scene:
             case "one.zone.delserver":
                 oneadmin("one.zone.addserver", self.zone, f'SERVER=[NAME="{self.name("server")}", ENDPOINT="http://x:2633/RPC2"]')
                 return (self.zone, int(self.desk.site.read(lambda tx: zones.get(tx, self.zone)).servers[-1]["ID"]))
+            case "one.system.sqlquery":
+                return ("SELECT oid, name FROM user_pool WHERE oid = 0",)
+            case "one.system.sql":
+                return ("DELETE FROM user_pool", False)
             case "one.zone.resetserver":
                 return (self.zone, 0)
             case "system.methodExist" | "system.methodHelp" | "system.methodSignature":
@@ -506,6 +511,8 @@ def expected(scene: Scene, actor: Actor) -> tuple[Any, ...]:
         return (AUTHENTICATION, f"[{scene.call.name}] User couldn't be authenticated, aborting call.")
     if scene.call.name in BEFORE_RIGHTS:
         return scene.granted()
+    if scene.call.user_0_only and actor.uid != 0:
+        return (AUTHORIZATION, f"[{scene.call.name}] User [{actor.uid}] not authorized to perform action on -.")
     missing = [
         f"Not authorized to perform {right} {thing.kind}" + (f" [{thing.oid}]" if thing.oid >= 0 else "")
         for right, thing in scene.needs(actor)
@@ -524,7 +531,7 @@ def test_a_call_is_allowed_to_those_who_have_what_its_row_needs(desk: Desk, call
     scene = Scene(desk, call)
     actor = role(scene)
     assert outcome(scene, actor) == expected(scene, actor)
-    if role is oneadmin or (role is holder_of_the_rules and not call.group_0_only):
+    if role is oneadmin or (role is holder_of_the_rules and not (call.group_0_only or call.user_0_only)):
         assert expected(scene, actor) == scene.granted()
 
 

@@ -17,7 +17,7 @@ from tests.federation.exercises import EXERCISES, Exercise, Place
 
 @pytest.fixture(scope="module")
 def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with federation(tmp_path_factory.mktemp("calls"), 2) as made:
+    with federation(tmp_path_factory.mktemp("calls"), 2, settings={"server": {"sql_queries": True}}) as made:
         yield made
 
 

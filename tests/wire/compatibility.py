@@ -47,7 +47,10 @@ class Method(msgspec.Struct, frozen=True):
         return "master" if self.federated else "home" if self.federated_indirect else "local"
 
 
-_VERIFIER: Final = "`PASSWORD` is `***` wherever it would show a verifier, and `LOGIN_TOKEN/TOKEN` holds the first digits of a hash."
+_VERIFIER: Final = (
+    "`PASSWORD` is `***` wherever it would show a verifier, and `LOGIN_TOKEN/TOKEN` holds the first digits of a hash. Servers that look "
+    "for `serveradmin`'s key there (Sunstone, FireEdge) must be given it from the zone's `serveradmin_auth`."
+)
 _ZONE_KEYS: Final = "The template also shows what zones know each other by: `FEDERATION_ENDPOINT`, `PUBLIC_KEY`, `TRUST`, `INSTANCE`."
 _ASKED: Final = "A resource that another zone says it does not have is refused; OpenNebula does not ask."
 _ONE_VDC_MORE: Final = "A rule that another VDC of the group needs as well stays; OpenNebula removes it."
@@ -67,7 +70,8 @@ DIFFERS: Final[dict[str, str]] = {
     "one.host.monitoring": _NO_SAMPLES,
     "one.hostpool.monitoring": _NO_SAMPLES,
     "one.system.config": "Shows the entries that clients look for and none with a secret, so nothing need be masked.",
-    "one.system.sql": "Not offered: SQL of a caller's own would pass by every check and could not be told apart in the log.",
+    "one.system.sql": "Refused to user 0 too: SQL of a caller's own would pass by all checks and could not be told apart in the log.",
+    "one.system.sqlquery": "Off unless `[server] sql_queries` is set; one SELECT, within 10 s and 16 MiB. Bytes come in base64 as well.",
     "one.user.info": _VERIFIER,
     "one.userpool.info": _VERIFIER,
     "one.vdc.addcluster": _ASKED,

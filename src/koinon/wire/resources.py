@@ -187,4 +187,6 @@ _row("POST", "/documents/{id}/lock", "one.document.lock")
 _row("POST", "/documents/{id}/unlock", "one.document.unlock")
 
 _row("GET", "/system/version", "one.system.version", VERSION)
+_row("POST", "/system/sqlquery", "one.system.sqlquery", "SQL_COMMAND")
+_row("POST", "/system/sql", "one.system.sql")
 _row("GET", "/system/config", "one.system.config", "OPENNEBULA_CONFIGURATION")

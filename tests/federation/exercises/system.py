@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xmlrpc.client
 
+import pyone
 import pytest
 
 from koinon.wire.calls import CALLS
@@ -20,6 +21,23 @@ def version(at: Place) -> None:
 def configuration(at: Place) -> None:
     at.document("one.system.config")
     assert at.zones.secret.partition(":")[2] not in json.dumps(at.raw.value("one.system.config"))
+
+
+@exercise("one.system.sqlquery", "one.system.sql")
+def sql(at: Place) -> None:
+    """Each zone answers from its own tables; no SQL changes anything."""
+    found = at.raw.value("one.system.sqlquery", "SELECT zone_id, role FROM zone_state")  # pyone knows no such document
+    assert f"<zone_id><![CDATA[{at.zone.status()['zone_id']}]]></zone_id>" in found
+    with pytest.raises(pyone.OneActionException, match="The query was not answered: not authorized"):
+        at.one.system.sqlquery("DELETE FROM user_pool")
+    _, name = at.user(0)
+    for federate in (True, False):
+        with pytest.raises(pyone.OneActionException, match="SQL that writes is not taken"):
+            at.one.system.sql("DELETE FROM user_pool", federate)
+        with pytest.raises(pyone.OneAuthorizationException, match="not authorized to perform action on -"):
+            at.zone.client(name, "Secret1").system.sql("", federate)
+    with pytest.raises(pyone.OneAuthorizationException, match="not authorized to perform action on -"):
+        at.zone.client(name, "Secret1").system.sqlquery("SELECT 1 AS one")
 
 
 @exercise(*(name for name in CALLS if name.startswith("system.")))
