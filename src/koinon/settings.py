@@ -68,6 +68,9 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     port: Port = 2633
     #: Largest request in MiB; a larger one is refused before it is read.
     max_request_mib: Mebibytes = 16
+    #: Which id lists begin with, the greatest (`DESC`) or the smallest (`ASC`), for users who have no API_LIST_ORDER of their own or of
+    #: their group.
+    list_order: Literal["DESC", "ASC"] = "DESC"
     #: Whether user 0 may read this zone's tables in SQL (`one.system.sqlquery`): all of them, and so the verifiers of passwords too.
     sql_queries: bool = False
     #: Version that the API reports; clients compare it with their own.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from koinon.api.bindings import Bindings
+from koinon.api.bindings import Bindings, Services
 from koinon.infrastructure import clusters, plans
 from koinon.objects.kinds import Kind
 
 
-def bind(bindings: Bindings) -> None:
+def bind(bindings: Bindings, services: Services) -> None:
     """Bind every row about clusters."""
     bindings.bind("one.cluster.allocate", clusters.create)
     bindings.bind("one.cluster.delete", clusters.delete, cleans_up=True)
@@ -24,4 +24,4 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.cluster.optimize", plans.optimize)
     bindings.bind("one.cluster.planexecute", plans.execute)
     bindings.bind("one.cluster.plandelete", plans.delete)
-    bindings.bind("one.clusterpool.info", clusters.pool_document)
+    bindings.bind("one.clusterpool.info", partial(clusters.pool_document, ascending=services.ascending))

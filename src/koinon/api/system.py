@@ -31,7 +31,7 @@ def bind(bindings: Bindings, services: Services) -> None:
         """
         state = tx.state
         fields = "".join((
-            _single("API_LIST_ORDER", "DESC"),
+            _single("API_LIST_ORDER", server.list_order),
             _vector("DB", {"BACKEND": backend} if (backend := _BACKENDS.get(services.settings.database.engine)) else {}),
             _single("DEFAULT_AUTH", "core"),
             _single("DEFAULT_UMASK", "177"),

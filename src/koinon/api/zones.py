@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from koinon.api.bindings import Bindings
+from functools import partial
+
+from koinon.api.bindings import Bindings, Services
 from koinon.database.transactions import ReadTx
 from koinon.identity import access, zone_servers, zones
 from koinon.objects.acl import Right
@@ -31,7 +33,7 @@ def raft_status(tx: ReadTx, caller: Caller) -> bytes:
     return escape(f"<RAFT>{''.join(f'<{name}>{value}</{name}>' for name, value in fields.items())}</RAFT>").encode()
 
 
-def bind(bindings: Bindings) -> None:
+def bind(bindings: Bindings, services: Services) -> None:
     """Bind every row about zones."""
     bindings.bind("one.zone.allocate", zones.create)
     bindings.bind("one.zone.delete", zones.delete)
@@ -43,4 +45,4 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.zone.delserver", zone_servers.remove)
     bindings.bind("one.zone.resetserver", zone_servers.reset)
     bindings.bind("one.zone.raftstatus", raft_status)
-    bindings.bind("one.zonepool.info", zones.pool_document)
+    bindings.bind("one.zonepool.info", partial(zones.pool_document, ascending=services.ascending))

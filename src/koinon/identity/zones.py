@@ -241,9 +241,9 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All zones that the caller may see, as chunks to be sent one after another."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped), _POOL_TAIL]
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All zones that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped, ascending=ascending), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:

@@ -148,13 +148,13 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_shown(tx, cluster)).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All clusters that the caller may see, as chunks to be sent one after another."""
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All clusters that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
 
     def body_of(row: PoolRow) -> str:
         return _shown(tx, Cluster.from_row(row))
 
-    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), body_of=body_of)
+    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), ascending=ascending, body_of=body_of)
 
 
 def _for_move(tx: ReadTx, caller: Caller, oid: int, host_id: int) -> Host:
