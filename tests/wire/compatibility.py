@@ -142,10 +142,13 @@ DEFAULTS: Final = (
 _HEAD: Final = """\
 # What OpenNebula's calls do here
 
-OpenNebula registers {total} XML-RPC calls. Of these {done} are **done** (same arguments, results, rights and errors), {differs}
-**differ** on purpose, {planned} are **planned**; {offered} of the last are offered already and answer as OpenNebula does where what they
-are about does not exist. A call that is not offered is refused as any unknown one: fault -506. What each offered call takes is on
-the [page of calls](calls.md).
+OpenNebula registers {total} XML-RPC calls. Of these {done} are **done** (same arguments, results, rights, error codes and texts),
+{differs} **differ** on purpose, {planned} are **planned**; {offered} of the last are offered already and answer as OpenNebula does where
+what they are about does not exist. A call that is not offered is refused as any unknown one: fault -506. What each offered call
+takes is on the [page of calls](calls.md).
+
+The fourth element of a failure is the id of the object that is missing, as in OpenNebula, or of one that exists and does not allow
+what was asked, where OpenNebula mostly sends -1.
 
 *Runs*: `local` in the zone that is asked, `master` on the master wherever it is asked, `home` in the zone that the object belongs
 to, which has the master store the result. It is what OpenNebula does; every call that is offered here runs there too.
