@@ -213,3 +213,12 @@ def test_the_example_is_a_file_with_all_defaults(file: Path) -> None:
 
 def test_the_reference_page_is_made_from_the_settings() -> None:
     assert PAGE.read_text() == settings.reference(), "run: python -m koinon.settings > docs/reference/settings.md"
+
+
+def test_a_switch_is_true_or_false(file: Path) -> None:
+    file.write_text("[server]\nsql_queries = true\n")
+    assert load(file, HOME).server.sql_queries is True
+    for wrong in ("1", '"yes"'):
+        assert problems(file, f"[server]\nsql_queries = {wrong}\n") == [
+            f"[server] sql_queries: {wrong if wrong == '1' else repr('yes')} is not allowed; it must be true or false"
+        ]

@@ -68,6 +68,11 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     port: Port = 2633
     #: Largest request in MiB; a larger one is refused before it is read.
     max_request_mib: Mebibytes = 16
+    #: Which id lists begin with, the greatest (`DESC`) or the smallest (`ASC`), for users who have no API_LIST_ORDER of their own or of
+    #: their group.
+    list_order: Literal["DESC", "ASC"] = "DESC"
+    #: Whether user 0 may read this zone's tables in SQL (`one.system.sqlquery`): all of them, and so the verifiers of passwords too.
+    sql_queries: bool = False
     #: Version that the API reports; clients compare it with their own.
     api_version: Version = "7.4.0"
 
@@ -305,6 +310,8 @@ def _allowed(kind: Any) -> str:
         base, meta = get_args(kind)[0], constraints[0]
     if meta.description is not None:
         return f"it must be {meta.description}"
+    if base is bool:
+        return "it must be true or false"
     word = {int: "a whole number", float: "a number", str: "a text"}[base]
     least = f" above {meta.gt}" if meta.gt is not None else f" of at least {meta.ge}" if meta.ge is not None else ""
     most = f" and at most {meta.le}" if meta.le is not None else ""
@@ -405,9 +412,11 @@ def _example_of(kind: type[Struct]) -> Iterator[str]:
         yield ""
 
 
-def _toml(value: str | float) -> str:
+def _toml(value: str | float | bool) -> str:
     if isinstance(value, str):
         return f'"{value}"'
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:_}" if isinstance(value, int) and value >= 10_000 else str(value)
 
 

@@ -19,7 +19,7 @@ from koinon.federation.links import Links
 from koinon.identity import passwords, users
 from koinon.identity.login import Login
 from koinon.objects.acl import Rule
-from koinon.settings import LoginSettings, Settings
+from koinon.settings import LoginSettings, ServerSettings, Settings
 from koinon.wire import xmlrpc as wire
 from tests.identity.site import ADMIN, Site
 
@@ -27,6 +27,8 @@ SECRET = "Secret1"
 VERIFIER = passwords.make(SECRET, "sha256")
 
 AUTHENTICATION, AUTHORIZATION, NO_EXISTS, ACTION, RPC_API, INTERNAL, ALLOCATE = 0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000
+
+_SERVER = ServerSettings(sql_queries=True)
 
 
 class Failure(NamedTuple):
@@ -47,10 +49,10 @@ class Desk:
         bindings: what does the work; a test may put something else there.
     """
 
-    def __init__(self, folder: Path, **login: Any) -> None:
+    def __init__(self, folder: Path, *, server: ServerSettings = _SERVER, **login: Any) -> None:
         self.site = Site(folder)
         self.site.write(lambda tx: users.set_verifier(tx, ADMIN, 0, VERIFIER, driver="core"))
-        settings = Settings(state_dir=str(folder), login=LoginSettings(password_hash="sha256", **login))
+        settings = Settings(state_dir=str(folder), server=server, login=LoginSettings(password_hash="sha256", **login))
         self.hasher = passwords.Hasher()
         self.hasher.typical_s = 0.0
         self.monotonic = 0.0

@@ -195,9 +195,17 @@ def test_a_repeated_change_of_password_is_answered_although_the_session_is_over(
     assert master.opens("ada:Another2")
 
 
-def test_a_zone_is_enabled_through_itself_only(master: Desk) -> None:
-    with pytest.raises(CloudError, match="Only zone 0 itself"):
-        forwarded(master, encode_call("one.zone.enable", [ONEADMIN, 0, True]), origin_zone=100)
+@pytest.mark.parametrize(
+    ("call", "argument", "why"),
+    [
+        ("enable", True, "Enable/disable mode have to be set"),
+        ("addserver", 'SERVER=[NAME="n", ENDPOINT="e"]', "Servers have to be added"),
+        ("delserver", 0, "Servers have to be deleted"),
+    ],
+)
+def test_a_zone_is_changed_through_itself_only(master: Desk, call: str, argument: Any, why: str) -> None:
+    with pytest.raises(CloudError, match=f"{why} through the target zone endpoints"):
+        forwarded(master, encode_call(f"one.zone.{call}", [ONEADMIN, 0, argument]), origin_zone=100)
 
 
 # --- defects

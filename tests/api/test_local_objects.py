@@ -125,7 +125,7 @@ def test_refusals_are_in_the_words_and_with_the_codes_of_opennebula(zone: Desk) 
     assert zone.failure(ONEADMIN, "one.cluster.delete", cluster).code == ACTION
     assert zone.failure(ONEADMIN, "one.host.status", host, 9) == Failure(INTERNAL, "Wrong status code", host)
     assert zone.failure(ONEADMIN, "one.documentpool.info", -5, -1, -1, 1) == Failure(RPC_API, "Incorrect filter_flag", -1)
-    assert zone.failure(ONEADMIN, "one.document.lock", document, 0) == Failure(RPC_API, "Wrong lock level specified", document)
+    assert zone.failure(ONEADMIN, "one.document.lock", document, 0) == Failure(ACTION, "Wrong lock level specified", document)
     zone.as_admin("one.document.lock", document, 3)
     since = etree.fromstring(zone.as_admin("one.document.info", document)).findtext("LOCK/TIME")
     assert zone.failure(ONEADMIN, "one.document.lock", document, 3, True) == Failure(ACTION, since or "", document)

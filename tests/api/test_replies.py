@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Literal
 
 import pytest
 from lxml import etree
 
 from koinon.objects.acl import Rule
+from koinon.settings import ServerSettings
 from koinon.wire.xmlrpc import encode_call
 from tests.api.desk import ACTION, ALLOCATE, INTERNAL, NO_EXISTS, ONEADMIN, RPC_API, SECRET, Desk, Failure, session
 from tests.xsd.schemas import validate
@@ -107,9 +109,23 @@ REFUSALS: Final[dict[str, tuple[tuple[Any, ...], Failure]]] = {
         ("one.user.chgrp", 0, 1),
         Failure(INTERNAL, "user [0] oneadmin cannot be moved outside of the group [0] oneadmin", 0),
     ),
+    "server of another zone added": (
+        ("one.zone.addserver", 5, 'SERVER=[NAME="n", ENDPOINT="e"]'),
+        Failure(ACTION, "Servers have to be added through the target zone endpoints", -1),
+    ),
+    "server of another zone removed": (
+        ("one.zone.delserver", 5, 0),
+        Failure(ACTION, "Servers have to be deleted through the target zone endpoints", -1),
+    ),
+    "server of another zone reset": (
+        ("one.zone.resetserver", 5, 0),
+        Failure(ACTION, "Servers have to be deleted through the target zone endpoints", -1),
+    ),
+    "no server": (("one.zone.delserver", 0, 5), Failure(ACTION, "SERVER not found in zone", -1)),
+    "nameless server": (("one.zone.addserver", 0, 'SERVER=[ENDPOINT="e"]'), Failure(ACTION, "Missing NAME in SERVER", -1)),
     "another zone enabled": (
         ("one.zone.enable", 5, True),
-        Failure(ACTION, "Only zone 5 itself can do this: send the call to its address.", 5),
+        Failure(ACTION, "Enable/disable mode have to be set through the target zone endpoints", -1),
     ),
 }
 
@@ -330,6 +346,42 @@ def test_a_groups_template_counts_for_its_members_unless_theirs_says_otherwise(d
     first, second = (ids(document(desk, session(name), "one.userpool.info"), "USER") for name in names)
     assert first == sorted(first)
     assert second == first[::-1]
+
+
+#: Every list that can be turned around: call, arguments, name of its elements.
+LISTS: Final[list[tuple[str, tuple[Any, ...], str]]] = [
+    ("one.userpool.info", (), "USER"),
+    ("one.grouppool.info", (), "GROUP"),
+    ("one.vdcpool.info", (), "VDC"),
+    ("one.zonepool.info", (), "ZONE"),
+    ("one.clusterpool.info", (), "CLUSTER"),
+    ("one.hostpool.info", (), "HOST"),
+    ("one.documentpool.info", (-2, -1, -1, 3), "DOCUMENT"),
+]
+
+
+@pytest.mark.parametrize("order", ["DESC", "ASC"])
+def test_the_zones_settings_say_how_lists_are_ordered_for_those_who_do_not_say_it(order: Literal["DESC", "ASC"], tmp_path: Path) -> None:
+    desk = Desk(tmp_path, server=ServerSettings(list_order=order))
+    desk.site.become_master()
+    for number in (1, 2):
+        desk.as_admin("one.vdc.allocate", f"NAME=v{number}")
+        desk.as_admin("one.zone.allocate", f"NAME=z{number} ENDPOINT=x")
+        desk.as_admin("one.cluster.allocate", f"c{number}")
+        desk.as_admin("one.host.allocate", f"h{number}", "kvm", "kvm", -1)
+        desk.as_admin("one.document.allocate", f"NAME=d{number}", 3)
+    turned = desk.user("turned", 0)
+    other = "ASC" if order == "DESC" else "DESC"
+    desk.as_admin("one.user.update", turned, f'OPENNEBULA=[API_LIST_ORDER="{other}"]', 1)
+    for method, arguments, tag in LISTS:
+        listed = ids(document(desk, ONEADMIN, method, *arguments), tag)
+        assert len(listed) > 1
+        assert listed == sorted(listed, reverse=order == "DESC"), method
+        assert ids(document(desk, session("turned"), method, *arguments), tag) == listed[::-1], method
+    page = ids(document(desk, ONEADMIN, "one.documentpool.info", -2, 0, -1, 3), "DOCUMENT")
+    assert ids(document(desk, ONEADMIN, "one.documentpool.info", -2, 0, -2, 3), "DOCUMENT") == page[:2]
+    assert document(desk, ONEADMIN, "one.system.config").findtext("API_LIST_ORDER") == order
+    desk.close()
 
 
 def test_a_new_object_is_in_the_next_list(desk: Desk) -> None:

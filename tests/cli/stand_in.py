@@ -55,6 +55,7 @@ class StandIn:
         self.templates: dict[tuple[str, int], str] = {}
         self.rules: dict[int, Rule] = {}
         self.zones: dict[int, tuple[str, int, str]] = {}
+        self.servers: dict[int, str] = {}  # of this zone
         self.vdcs: dict[int, Vdc] = {0: Vdc(0, "default")}
         self.datastores: dict[int, str] = {}
         self.quotas: dict[tuple[str, int], Quotas] = {}  # -1 are the defaults
@@ -137,9 +138,10 @@ class StandIn:
 
     def zone_xml(self, zone_id: int) -> str:
         name, state, url = self.zones[zone_id]
+        servers = "".join(self.servers.values()) if zone_id == self.zone_id else ""
         return (
             f"<ZONE><ID>{zone_id}</ID><NAME>{name}</NAME><STATE>{state}</STATE><TEMPLATE><ENDPOINT><![CDATA[{url}]]></ENDPOINT></TEMPLATE>"
-            "<SERVER_POOL/></ZONE>"
+            f"<SERVER_POOL>{servers}</SERVER_POOL></ZONE>"
         )
 
 
@@ -274,6 +276,22 @@ def _rename_zone(zone: StandIn, caller: User, zone_id: int, name: str) -> int:
 def _enable_zone(zone: StandIn, caller: User, zone_id: int, enable: bool) -> int:
     name, _, url = zone.zones[zone_id]
     zone.zones[zone_id] = (name, int(not enable), url)
+    return zone_id
+
+
+def _add_server(zone: StandIn, caller: User, zone_id: int, template: str) -> int:
+    if zone_id != zone.zone_id:
+        raise Refused("Servers have to be added through the target zone endpoints", 0x800)
+    server = Template.parse(template).vector("SERVER") or {}
+    oid = max(zone.servers, default=-1) + 1
+    keys = "".join(f"<{name}>{value}</{name}>" for name, value in (server | {"ID": str(oid)}).items())
+    zone.servers[oid] = f"<SERVER>{keys}</SERVER>"
+    return zone_id
+
+
+def _del_server(zone: StandIn, caller: User, zone_id: int, server_id: int) -> int:
+    if zone.servers.pop(server_id, None) is None:
+        raise Refused("SERVER not found in zone", 0x800)
     return zone_id
 
 
@@ -420,6 +438,9 @@ _METHODS: dict[str, Callable[..., str | int]] = {
     "one.zone.delete": _delete_zone,
     "one.zone.rename": _rename_zone,
     "one.zone.enable": _enable_zone,
+    "one.zone.addserver": _add_server,
+    "one.zone.delserver": _del_server,
+    "one.zone.resetserver": lambda zone, caller, zone_id, server_id: zone_id,
     "one.zone.update": lambda zone, caller, *rest: _update(zone, caller, "zone", *rest),
     "one.zone.info": lambda zone, caller, zone_id, *_: zone.zone_xml(zone_id),
     "one.zonepool.info": lambda zone, caller: f"<ZONE_POOL>{''.join(map(zone.zone_xml, zone.zones))}</ZONE_POOL>",

@@ -57,6 +57,18 @@ def test_clusters_and_their_hosts(koinon: Koinon, zone: RealZone) -> None:
     assert "System Clusters" in refused(koinon, "cluster", "delete", "default")
 
 
+def test_what_clusters_cannot_have_is_said_by_the_zone(koinon: Koinon, zone: RealZone) -> None:
+    for verb in ("add", "del"):
+        assert "Error getting datastore [1]." in refused(koinon, "cluster", f"{verb}datastore", "default", "1")
+        assert "Error getting virtual network [2]." in refused(koinon, "cluster", f"{verb}vnet", "default", "2")
+    said = refused(koinon, "cluster", "adddatastore", "0", "1..2,files")
+    assert "datastore 2: [one.cluster.adddatastore] Error getting datastore [2]." in said
+    assert "3 of 3 were refused" in said
+    assert "Plan is not ready" in refused(koinon, "cluster", "planexecute", "default")
+    assert "Plan for cluster 0 does not exist" in refused(koinon, "cluster", "plandelete", "0")
+    assert "find plan" in refused(koinon, "cluster", "optimize", "0")
+
+
 def test_a_cluster_and_a_host_are_shown_and_changed(koinon: Koinon, zone: RealZone) -> None:
     done(koinon, "host", "create", "h0")
     done(koinon, "host", "update", "h0", "-", stdin='RACK = "7"\n')

@@ -131,6 +131,28 @@ def test_create_from_options_or_a_file(koinon: Koinon, zone: StandIn) -> None:
     assert koinon("zone", "create", "-", "--name", "x").code == 2
 
 
+def test_servers_of_a_zone(koinon: Koinon, zone: StandIn, branch: StandIn) -> None:
+    assert koinon("zone", "server-add", "OpenNebula", "-n", "one", "-r", "http://one:2633/RPC2").code == 0
+    assert koinon("zone", "server-add", "0", "--name", 'the "other"', "--rpc", "https://two/RPC2").code == 0
+    shown = koinon("zone", "show", "0").lines
+    assert ["SERVER", "0", ":", "one", "at", "http://one:2633/RPC2"] in shown
+    assert ["SERVER", "1", ":", "the", '"other"', "at", "https://two/RPC2"] in shown
+    assert koinon("zone", "server-reset", "0", "1").code == 0
+    assert koinon("zone", "server-del", "0", "0").code == 0
+    assert "SERVER not found in zone" in koinon("zone", "server-del", "OpenNebula", "0").err
+    assert list(zone.servers) == [1]
+    assert "through the target zone endpoints" in koinon("zone", "server-add", "branch", "-n", "x", "-r", "http://x").err
+    assert koinon("zone", "server-add", "100", "-n", "x", "-r", "http://x", "--zone", "branch").code == 0
+    assert list(branch.servers) == [0]
+    for wrong in (
+        ("server-add", "0", "-n", "x"),
+        ("server-add", "0", "-n", "x", "-r", "x:1"),
+        ("server-del", "0", "one"),
+        ("server-del", "0", "-1"),
+    ):
+        assert koinon("zone", *wrong).code == 2
+
+
 def test_other_verbs(koinon: Koinon, zone: StandIn, branch: StandIn) -> None:
     assert koinon("zone", "rename", "branch", "north").code == 0
     assert koinon("zone", "disable", "north").code == 0

@@ -100,7 +100,7 @@ def test_a_rule_that_another_vdc_gives_stays(site: Site) -> None:
     lab = site.add_group("lab")
     second = vdcs.Vdc(100, "second", [lab], [], [(0, vdcs.ALL_RESOURCES)], [], [(0, 7)], Template())
     site.write(lambda tx: tx.insert("vdc_pool", second.as_row()))
-    site.write(lambda tx: vdcs.remove_group(tx, vdcs.DEFAULT_VDC, lab))
+    site.write(lambda tx: vdcs.take_from_group(tx, ADMIN, vdcs.DEFAULT_VDC, lab))
     assert [rule for rule in site.rules() if rule.startswith("@100")] == ["@100 HOST/* MANAGE #0"]
 
 

@@ -118,7 +118,7 @@ def rules(site: Site) -> set[str]:
 def test_a_change_of_a_vdc_is_foreseen_as_it_then_happens(site: Site) -> None:
     """Also where the rules of two VDCs, or of a VDC and a person, are the same."""
     north, south = site.add_group("north"), site.add_group("south")
-    site.write(lambda tx: [vdcs.remove_group(tx, vdcs.DEFAULT_VDC, group) for group in (north, south)])
+    site.write(lambda tx: [vdcs.take_from_group(tx, ADMIN, vdcs.DEFAULT_VDC, group) for group in (north, south)])
     vdc = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=one"))
     other = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=two"))
     add(site, f"@{south} HOST/#3 MANAGE #0")
@@ -149,7 +149,7 @@ def test_a_change_of_a_vdc_is_foreseen_as_it_then_happens(site: Site) -> None:
 
 def test_a_vdc_that_opens_hosts_to_a_group_is_told_as_that(site: Site) -> None:
     group = site.add_group("tenant")
-    site.write(lambda tx: vdcs.remove_group(tx, 0, group))
+    site.write(lambda tx: vdcs.take_from_group(tx, ADMIN, 0, group))
     site.add_user("ada", group)
     vdc = site.write(lambda tx: vdcs.create(tx, ADMIN, "NAME=one"))
     site.write(lambda tx: vdcs.add_resource(tx, ADMIN, vdc, 0, 7, kind=Kind.CLUSTER, local_target=_none))

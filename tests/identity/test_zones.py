@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from koinon.errors import ActionError, AllocationError, AuthorizationError, InternalError, NotFoundError, TakenError
-from koinon.identity import acl, zones
+from koinon.identity import acl, zone_servers, zones
 from koinon.objects.acl import Rule
-from koinon.objects.template import Template
 from koinon.policy.caller import Caller
+from koinon.statements.schema import PoolRow
 from tests.identity.site import ADMIN, Site, plain
 
 BRANCH = 'NAME="branch" ENDPOINT="http://branch:2633/RPC2" TRUST="ENROLLED" SERVER=[ NAME="x" ]'
@@ -88,10 +88,8 @@ def test_a_deleted_zone_takes_its_rules_along(master: Site) -> None:
         master.write(lambda tx: zones.create(tx, ADMIN, 'NAME="OpenNebula" ENDPOINT="e"'))
 
 
-def test_a_zone_is_disabled_by_itself(master: Site) -> None:
+def test_a_zone_is_disabled_and_enabled(master: Site) -> None:
     oid = master.write(lambda tx: zones.create(tx, ADMIN, BRANCH))
-    with pytest.raises(ActionError, match="through the target zone endpoints"):
-        master.write(lambda tx: zones.set_enabled(tx, ADMIN, oid, False))
     there = Caller(uid=0, gid=0, groups=(0,), name="oneadmin", zone_id=oid)
     master.write(lambda tx: zones.set_enabled(tx, there, oid, False))
     assert not master.read(lambda tx: zones.is_enabled(tx, oid))
@@ -108,8 +106,75 @@ def test_everybody_sees_all_zones_and_changes_none(master: Site) -> None:
         master.write(lambda tx: zones.update(tx, caller, 0, "A=1", 1))
 
 
+def servers(master: Site, oid: int = 0) -> list[dict[str, str]]:
+    return master.read(lambda tx: zones.get(tx, oid)).servers
+
+
+def test_servers_stand_in_the_record_with_ids_from_0(master: Site) -> None:
+    for text in (
+        'SERVER = [ NAME = "one", ENDPOINT = "http://one:2633/RPC2", ID = "7" ]',
+        "<T><SERVER><NAME>two</NAME><ENDPOINT>http://two:2633/RPC2</ENDPOINT></SERVER></T>",
+    ):
+        assert master.write(lambda tx, text=text: zone_servers.add(tx, ADMIN, 0, text)) == 0  # type: ignore[misc]  # bound per round
+    assert [(server["ID"], server["NAME"]) for server in servers(master)] == [("0", "one"), ("1", "two")]
+    shown = plain(master.read(lambda tx: zones.document(tx, 0)))  # as the schema has it
+    assert (
+        "<SERVER_POOL><SERVER><ENDPOINT><![CDATA[http://one:2633/RPC2]]></ENDPOINT><ID><![CDATA[0]]></ID><NAME><![CDATA[one]]></NAME></SERVER>"
+        in shown
+    )
+    assert master.write(lambda tx: zone_servers.remove(tx, ADMIN, 0, 0)) == 0
+    assert master.write(lambda tx: zone_servers.add(tx, ADMIN, 0, 'SERVER=[NAME="three", ENDPOINT_GRPC="three:2634"]')) == 0
+    assert [(server["ID"], server["NAME"]) for server in servers(master)] == [("1", "two"), ("2", "three")]
+    master.write(lambda tx: zones.update(tx, ADMIN, 0, 'NOTE="n"', 1))
+    assert len(servers(master)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "Missing SERVER"),
+        ("SERVER = one", "Missing SERVER"),
+        ('SERVER = [ ENDPOINT = "x" ]', "Missing NAME in SERVER"),
+        ('SERVER = [ NAME = "", ENDPOINT = "x" ]', "Missing NAME in SERVER"),
+        ('SERVER = [ NAME = "x" ]', "Missing ENDPOINT or ENDPOINT_GRPC in SERVER"),
+        ("SERVER = [", "Parse error"),
+        ("<a>", "Parse error|XML"),
+    ],
+)
+def test_a_server_without_name_or_address_is_refused(master: Site, text: str, why: str) -> None:
+    with pytest.raises(ActionError, match=why):
+        master.write(lambda tx: zone_servers.add(tx, ADMIN, 0, text))
+    assert servers(master) == []
+
+
+def test_only_a_server_that_is_there_can_be_removed(master: Site) -> None:
+    for server_id in (0, -1, 2**31 - 1):
+        with pytest.raises(ActionError, match="SERVER not found in zone"):
+            master.write(lambda tx, oid=server_id: zone_servers.remove(tx, ADMIN, 0, oid))  # type: ignore[misc]  # bound per round
+    assert master.write(lambda tx: zone_servers.reset(tx, ADMIN, 0, 9)) == 0
+
+
+def test_servers_are_for_who_administers_the_zone(master: Site) -> None:
+    caller = master.caller(master.add_user("ada"))
+    for job in (
+        lambda tx: zone_servers.add(tx, caller, 0, "SERVER=["),
+        lambda tx: zone_servers.remove(tx, caller, 0, 0),
+        lambda tx: zone_servers.reset(tx, caller, 0, 0),
+    ):
+        with pytest.raises(AuthorizationError, match=r"ADMIN ZONE \[0\]"):
+            master.write(job)
+        with pytest.raises(NotFoundError, match=r"zone \[77\]"):
+            master.write(lambda tx: zone_servers.add(tx, caller, 77, ""))
+
+
 def test_servers_of_an_opennebula_zone_are_kept(master: Site) -> None:
-    servers = "<SERVER_POOL><SERVER><ENDPOINT>e</ENDPOINT><ID>0</ID><NAME>n</NAME></SERVER></SERVER_POOL>"
-    master.write(lambda tx: tx.insert("zone_pool", zones.Zone(107, "one", 0, Template(), servers).as_row()))
+    body = (
+        "<ZONE><ID>107</ID><NAME>one</NAME><STATE>0</STATE><TEMPLATE><ENDPOINT><![CDATA[e]]></ENDPOINT></TEMPLATE><SERVER_POOL><SERVER>"
+        "<ENDPOINT><![CDATA[e]]></ENDPOINT><ID><![CDATA[4]]></ID><NAME><![CDATA[n]]></NAME></SERVER></SERVER_POOL></ZONE>"
+    )
+    master.write(lambda tx: tx.insert("zone_pool", PoolRow(107, "one", body, 0, 0, 1, 0, 0)))
     master.write(lambda tx: zones.update(tx, ADMIN, 107, 'NOTE="n"', 1))
-    assert servers in plain(master.read(lambda tx: zones.document(tx, 107)))
+    assert servers(master, 107) == [{"ENDPOINT": "e", "ID": "4", "NAME": "n"}]
+    assert body.partition("<SERVER_POOL>")[2] in plain(master.read(lambda tx: zones.document(tx, 107)))
+    master.write(lambda tx: zone_servers.add(tx, ADMIN, 107, 'SERVER=[NAME="m", ENDPOINT="f"]'))
+    assert [server["ID"] for server in servers(master, 107)] == ["4", "5"]

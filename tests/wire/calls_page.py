@@ -82,6 +82,8 @@ def _needs(call: Call) -> str:
     words = [_need(need) for need in call.needs]
     if call.group_0_only:
         words.append("a session whose primary group is 0")
+    if call.user_0_only:
+        words.append("a session of user 0")
     return "; ".join(words) or "a session"
 
 

@@ -49,7 +49,7 @@ def test_a_row_says_what_the_facts_say(fact: dict[str, Any]) -> None:
     row = CALLS[fact["name"]]
     assert [as_fact(param) for param in row.signature] == fact["params"]
     assert row.returns == fact["returns"]
-    assert [auth_text(need) for need in row.needs] + ["primary group 0"] * row.group_0_only == fact["auth"]
+    assert [auth_text(need) for need in row.needs] + ["primary group 0"] * row.group_0_only + ["uid 0"] * row.user_0_only == fact["auth"]
     assert (row.runs is Runs.MASTER) == fact["federated"]
     assert (row.runs is Runs.HOME) == fact["federated_indirect"]
     assert row.when_disabled == fact["allowed_when_zone_disabled"]
@@ -60,6 +60,7 @@ def test_a_row_says_what_the_facts_say(fact: dict[str, Any]) -> None:
 def test_a_row_is_consistent(row: Call) -> None:
     assert row.writes or row.runs is Runs.LOCAL
     assert not (row.writes and row.name.endswith((".info", ".monitoring", ".raftstatus", ".version", ".config")))
+    assert row.runs is not Runs.HOME or (row.elsewhere and row.params[0].type == "int")
     assert row.authenticates == (not row.name.startswith("system."))
     assert row.summary.endswith(".")
     assert all(param.doc for param in row.params)

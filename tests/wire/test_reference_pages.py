@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from koinon.wire.calls import CALLS, Runs
+from tests.identity.site import Site
 from tests.wire import calls_page, compatibility
-from tests.wire.compatibility import DIFFERS, EVERY_METHOD, TOTAL, Method, methods, state_of
+from tests.wire.compatibility import DEFAULTS, DIFFERS, EVERY_METHOD, TOTAL, UNTIL, Default, Method, methods, state_of
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
 
@@ -45,6 +46,20 @@ def test_a_call_without_a_row_says_so() -> None:
     """What differs and has no row must not read as if it were offered in another form."""
     assert all(("Not offered" in reason) == (name not in CALLS) for name, reason in DIFFERS.items())
     assert {state_of(method) for method in methods()} == {"done", "differs", "planned"}
+
+
+def test_what_is_planned_and_offered_says_so() -> None:
+    assert UNTIL.keys() <= CALLS.keys()
+    assert not UNTIL.keys() & DIFFERS.keys()
+    assert all(reason.startswith("Offered. ") for reason in UNTIL.values())
+
+
+@pytest.mark.parametrize("default", [default for default in DEFAULTS if default.table], ids=lambda default: default.kind)
+def test_a_new_zone_has_the_default_objects_that_are_called_done(default: Default, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    found = site.read(lambda tx: tx.fetch(f"SELECT oid, name FROM {default.table}"))
+    site.close()
+    assert dict(found) == default.names
 
 
 @pytest.mark.parametrize("method", [method for method in methods() if method.name in CALLS], ids=lambda method: method.name)

@@ -34,7 +34,11 @@ def test_a_row_gives_every_parameter_of_its_call_once(resource: Resource) -> Non
 
 
 def test_what_reads_is_asked_with_get_unless_it_needs_a_body() -> None:
-    assert {resource.path for resource in RESOURCES if (resource.method == "GET") == resource.row.writes} == {"/acl/diff"}
+    assert {resource.path for resource in RESOURCES if (resource.method == "GET") == resource.row.writes} == {
+        "/acl/diff",
+        "/system/sql",
+        "/system/sqlquery",
+    }
 
 
 def test_a_default_fits_its_parameter() -> None:

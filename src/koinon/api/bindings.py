@@ -37,6 +37,11 @@ class Services(msgspec.Struct, frozen=True):
     hasher: Hasher
     exists_in: ExistsIn = _nobody_knows
 
+    @property
+    def ascending(self) -> bool:
+        """Whether lists begin with the smallest id, unless a user or a group wants them otherwise."""
+        return self.settings.server.list_order == "ASC"
+
 
 class Bound(msgspec.Struct, frozen=True):
     """The function of one call. A read that takes long is made in a thread; it must not rest on what only the loop may touch."""

@@ -201,10 +201,9 @@ class Dispatcher:
             return reply
         if bound.in_thread:
             return await self._read_in_thread(call, bound, caller, arguments, terms)
+        _require_home(call, arguments, state.zone_id)
         if call.runs is Runs.LOCAL:
             return Reply(await self._write_here(call, bound, caller, arguments, terms.if_match), self._database.state().head.position)
-        if call.runs is Runs.HOME and arguments[0] != state.zone_id:
-            raise ActionError(f"Only zone {arguments[0]} itself can do this: send the call to its address.", object_id=arguments[0])
         request_id = _begin_request(_once_id(caller, terms))
         if state.role == "slave":
             return Reply(*await self._forwarding.redirect(call.name, body, request_id, secret=terms.once_secret, if_match=terms.if_match))
@@ -293,8 +292,7 @@ class Dispatcher:
             # Before the log-in: the first time may have changed the very password that this repetition carries. The writer checks its hash.
             return await self._database.write_shared(call.name, _unreachable, request=request)
         caller = await self._login.authenticate(session, request.origin_zone)
-        if call.runs is Runs.HOME and arguments[0] != request.origin_zone:
-            raise ActionError(f"Only zone {arguments[0]} itself can do this.", object_id=arguments[0])
+        _require_home(call, arguments, request.origin_zone)
         return await self._write(call, self._bindings[call.name], caller, arguments, request, if_match)
 
 
@@ -334,6 +332,12 @@ def _require_enabled(call: Call, tx: ReadTx) -> None:
     """Source: OpenNebula, RequestManager: the text."""
     if not call.when_disabled and not zones.is_enabled(tx, tx.state.zone_id):
         raise InternalError("Cannot process request, zone disabled")
+
+
+def _require_home(call: Call, arguments: list[Any], zone_id: int) -> None:
+    """Refuse what is asked of one zone about another, if only that one can do it."""
+    if call.elsewhere and arguments[0] != zone_id:
+        raise ActionError(call.elsewhere)
 
 
 def _success(value: Any, position: Position | None = None) -> Answer:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from koinon import clock
-from koinon.api.bindings import Bindings
+from koinon.api.bindings import Bindings, Services
 from koinon.database.transactions import ZoneTx
 from koinon.infrastructure import documents
 from koinon.policy.caller import Caller
@@ -14,7 +16,7 @@ def lock(tx: ZoneTx, caller: Caller, oid: int, level: int, test: bool) -> int:
     return documents.lock(tx, caller, oid, level, test, now=clock.now_s())
 
 
-def bind(bindings: Bindings) -> None:
+def bind(bindings: Bindings, services: Services) -> None:
     """Bind every row about documents."""
     bindings.bind("one.document.allocate", documents.create)
     bindings.bind("one.document.clone", documents.clone)
@@ -26,4 +28,4 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.document.chmod", lambda tx, caller, oid, *bits: documents.chmod(tx, caller, oid, bits))
     bindings.bind("one.document.lock", lock)
     bindings.bind("one.document.unlock", documents.unlock)
-    bindings.bind("one.documentpool.info", documents.pool_document)
+    bindings.bind("one.documentpool.info", partial(documents.pool_document, ascending=services.ascending))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from koinon.api.bindings import Bindings
+from functools import partial
+
+from koinon.api.bindings import Bindings, Services
 from koinon.infrastructure import hosts
 
 
-def bind(bindings: Bindings) -> None:
+def bind(bindings: Bindings, services: Services) -> None:
     """Bind every row about hosts."""
     bindings.bind("one.host.allocate", hosts.create)
     bindings.bind("one.host.delete", hosts.delete, cleans_up=True)
@@ -15,5 +17,5 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.host.rename", hosts.rename)
     bindings.bind("one.host.status", hosts.set_status)
     bindings.bind("one.host.monitoring", hosts.samples)
-    bindings.bind("one.hostpool.info", hosts.pool_document)
+    bindings.bind("one.hostpool.info", partial(hosts.pool_document, ascending=services.ascending))
     bindings.bind("one.hostpool.monitoring", lambda tx, caller, _seconds: hosts.pool_samples(tx, caller))

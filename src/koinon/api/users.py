@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from typing import Any
 
 from koinon import clock
@@ -56,4 +57,4 @@ def bind(bindings: Bindings, services: Services) -> None:
     bindings.bind("one.user.addgroup", users.add_group)
     bindings.bind("one.user.delgroup", users.del_group)
     bindings.bind("one.user.login", request_token, prepare=generate)
-    bindings.bind("one.userpool.info", user_documents.pool_document)
+    bindings.bind("one.userpool.info", partial(user_documents.pool_document, ascending=services.ascending))

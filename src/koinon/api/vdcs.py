@@ -43,4 +43,4 @@ def bind(bindings: Bindings, services: Services) -> None:
         add = partial(vdcs.add_resource, kind=kind, local_target=targets.find)
         bindings.bind(f"one.vdc.add{word}", add, prepare=_ask_its_zone(services, kind))
         bindings.bind(f"one.vdc.del{word}", partial(vdcs.remove_resource, kind=kind, local_target=targets.find))
-    bindings.bind("one.vdcpool.info", vdcs.pool_document)
+    bindings.bind("one.vdcpool.info", partial(vdcs.pool_document, ascending=services.ascending))

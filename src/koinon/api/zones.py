@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from koinon.api.bindings import Bindings
+from functools import partial
+
+from koinon.api.bindings import Bindings, Services
 from koinon.database.transactions import ReadTx
-from koinon.identity import access, zones
+from koinon.identity import access, zone_servers, zones
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
 from koinon.objects.xml import escape
@@ -31,7 +33,7 @@ def raft_status(tx: ReadTx, caller: Caller) -> bytes:
     return escape(f"<RAFT>{''.join(f'<{name}>{value}</{name}>' for name, value in fields.items())}</RAFT>").encode()
 
 
-def bind(bindings: Bindings) -> None:
+def bind(bindings: Bindings, services: Services) -> None:
     """Bind every row about zones."""
     bindings.bind("one.zone.allocate", zones.create)
     bindings.bind("one.zone.delete", zones.delete)
@@ -39,5 +41,8 @@ def bind(bindings: Bindings) -> None:
     bindings.bind("one.zone.update", zones.update)
     bindings.bind("one.zone.rename", zones.rename)
     bindings.bind("one.zone.enable", zones.set_enabled)
+    bindings.bind("one.zone.addserver", zone_servers.add)
+    bindings.bind("one.zone.delserver", zone_servers.remove)
+    bindings.bind("one.zone.resetserver", zone_servers.reset)
     bindings.bind("one.zone.raftstatus", raft_status)
-    bindings.bind("one.zonepool.info", zones.pool_document)
+    bindings.bind("one.zonepool.info", partial(zones.pool_document, ascending=services.ascending))

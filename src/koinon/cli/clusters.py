@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 import click
 
 from koinon.cli import references
-from koinon.cli.commands import command, each
+from koinon.cli.commands import Command, command, each
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
 from koinon.cli.listing import SHOW_FORMS, print_document, print_object
@@ -24,7 +24,6 @@ from koinon.cli.template_changes import CHANGES, FILE, update_of
 NAME = click.Argument(["name"])
 CLUSTER = click.Argument(["cluster"])
 CLUSTERS = click.Argument(["clusters"], metavar="CLUSTERS")
-HOSTS = click.Argument(["hosts"], metavar="HOSTS")
 
 
 def _count(tag: str) -> Callable[[Element], str]:
@@ -52,14 +51,6 @@ def rename(connection: Connection, cluster: str, name: str) -> None:
     connection.call("one.cluster.rename", _id(connection, cluster), name)
 
 
-def addhost(connection: Connection, cluster: str, hosts: str) -> None:
-    each(connection, "host", hosts, partial(connection.call, "one.cluster.addhost", _id(connection, cluster)))
-
-
-def delhost(connection: Connection, cluster: str, hosts: str) -> None:
-    each(connection, "host", hosts, partial(connection.call, "one.cluster.delhost", _id(connection, cluster)))
-
-
 def delete(connection: Connection, clusters: str) -> None:
     each(connection, "cluster", clusters, lambda oid: connection.call("one.cluster.delete", oid))
 
@@ -73,8 +64,39 @@ def show(connection: Connection, cluster: str, form: str | None) -> None:
     print_object(facts, found.find("TEMPLATE"), form)
 
 
+def optimize(connection: Connection, clusters: str) -> None:
+    each(connection, "cluster", clusters, lambda oid: connection.call("one.cluster.optimize", oid))
+
+
+def planexecute(connection: Connection, clusters: str) -> None:
+    each(connection, "cluster", clusters, lambda oid: connection.call("one.cluster.planexecute", oid))
+
+
+def plandelete(connection: Connection, clusters: str) -> None:
+    each(connection, "cluster", clusters, lambda oid: connection.call("one.cluster.plandelete", oid))
+
+
 def _id(connection: Connection, cluster: str) -> int:
     return connection.id_of("cluster", references.parse_one(cluster))
+
+
+def _change(verb: str, noun: str) -> Callable[..., None]:
+    """The function of ``addhost``, ``delvnet`` and the like; ``verb`` is ``add`` or ``del``."""
+
+    def run(connection: Connection, cluster: str, members: str) -> None:
+        each(connection, noun, members, partial(connection.call, f"one.cluster.{verb}{noun}", _id(connection, cluster)))
+
+    return run
+
+
+def _member_rows(noun: str, added: str, removed: str, listed_by: str = "") -> tuple[Command, Command]:
+    """The two verbs of one kind of member."""
+    arguments = (CLUSTER, click.Argument(["members"], metavar=f"{noun.upper()}S"))
+    calls = f"one.clusterpool.info {listed_by}"
+    return (
+        command(f"add{noun}", f"one.cluster.add{noun} {calls}", arguments, (), added, _change("add", noun)),
+        command(f"del{noun}", f"one.cluster.del{noun} {calls}", arguments, (), removed, _change("del", noun)),
+    )
 
 
 # fmt: off
@@ -87,10 +109,15 @@ CLUSTER_COMMANDS = (
             update_of("cluster")),
     command("rename",  "one.cluster.rename one.clusterpool.info",      (CLUSTER, NAME),  (),
             "Give a cluster another name.", rename),
-    command("addhost", "one.cluster.addhost one.clusterpool.info one.hostpool.info", (CLUSTER, HOSTS), (),
-            "Move hosts into a cluster.", addhost),
-    command("delhost", "one.cluster.delhost one.clusterpool.info one.hostpool.info", (CLUSTER, HOSTS), (),
-            "Move hosts of a cluster to the default cluster.", delhost),
+    *_member_rows("host", "Move hosts into a cluster.", "Move hosts of a cluster to the default cluster.", "one.hostpool.info"),
+    *_member_rows("datastore", "Add datastores to a cluster.", "Remove datastores from a cluster."),
+    *_member_rows("vnet", "Add virtual networks to a cluster.", "Remove virtual networks from a cluster."),
+    command("optimize", "one.cluster.optimize one.clusterpool.info",   (CLUSTERS,),     (),
+            "Have migration plans made for clusters.", optimize),
+    command("planexecute", "one.cluster.planexecute one.clusterpool.info", (CLUSTERS,), (),
+            "Begin with clusters' migration plans.", planexecute),
+    command("plandelete", "one.cluster.plandelete one.clusterpool.info", (CLUSTERS,),   (),
+            "Drop clusters' migration plans.", plandelete),
     command("delete",  "one.cluster.delete one.clusterpool.info",      (CLUSTERS,),      (),
             "Remove clusters that have no hosts.", delete),
     command("list",    "one.clusterpool.info one.zonepool.info one.system.config",       (),               list_options(COLUMNS),

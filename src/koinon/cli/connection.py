@@ -15,14 +15,16 @@ from koinon.client.contexts import Endpoint
 from koinon.client.errors import RefusedError
 from koinon.client.xmlrpc import ANSWER_S, Client, Value
 
-#: noun -> the call that lists it, and the name of its elements
-_POOLS = {
-    "user": ("one.userpool.info", "USER"),
-    "group": ("one.grouppool.info", "GROUP"),
-    "zone": ("one.zonepool.info", "ZONE"),
-    "vdc": ("one.vdcpool.info", "VDC"),
-    "cluster": ("one.clusterpool.info", "CLUSTER"),
-    "host": ("one.hostpool.info", "HOST"),
+#: noun -> what lists it: the call, the name of its elements, further parameters
+POOLS: dict[str, tuple[str, str, tuple[int, ...]]] = {
+    "user": ("one.userpool.info", "USER", ()),
+    "group": ("one.grouppool.info", "GROUP", ()),
+    "zone": ("one.zonepool.info", "ZONE", ()),
+    "vdc": ("one.vdcpool.info", "VDC", ()),
+    "cluster": ("one.clusterpool.info", "CLUSTER", ()),
+    "host": ("one.hostpool.info", "HOST", ()),
+    "datastore": ("one.datastorepool.info", "DATASTORE", ()),
+    "vnet": ("one.vnpool.info", "VNET", (-2, -1, -1)),
 }
 
 
@@ -94,9 +96,9 @@ class Connection:
 
     def pool(self, noun: str) -> list[Element]:
         """All objects of ``noun`` that the caller may see, ascending by id; asked once per command."""
-        method, tag = _POOLS[noun]
+        method, tag, parameters = POOLS[noun]
         if noun not in self._pools:
-            self._pools[noun] = self.document(method)
+            self._pools[noun] = self.document(method, *parameters)
         return sorted(self._pools[noun].findall(tag), key=lambda element: documents.number(element, "ID"))
 
     def id_of(self, noun: str, reference: references.Reference) -> int:

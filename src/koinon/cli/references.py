@@ -9,6 +9,7 @@ import re
 
 import click
 
+MAX_ID = 0x7FFFFFFF
 MAX_IDS = 10_000  # a slip such as 1..999999999 must not become a million calls
 
 _RANGE = re.compile(r"([0-9]{1,10})\.\.([0-9]{1,10})")
@@ -54,6 +55,6 @@ def parse_many(text: str) -> list[Reference]:
 
 
 def _checked(oid: int) -> int:
-    if oid > 0x7FFFFFFF:
-        raise click.UsageError(f"{oid} is too large for an id (the largest is {0x7FFFFFFF}).")
+    if oid > MAX_ID:
+        raise click.UsageError(f"{oid} is too large for an id (the largest is {MAX_ID}).")
     return oid

@@ -14,7 +14,7 @@ import click
 
 from koinon.cli import references
 from koinon.cli.commands import Command, command, each, usage
-from koinon.cli.connection import Connection
+from koinon.cli.connection import POOLS, Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
 from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.pools import list_options, lister
@@ -25,14 +25,6 @@ from koinon.cli.users import GROUP
 from koinon.client.errors import RefusedError
 
 ALL_RESOURCES = -10
-
-#: noun -> what lists it in its zone: the call, the name of its elements, further parameters
-_POOL_OF: dict[str, tuple[str, str, tuple[int, ...]]] = {
-    "cluster": ("one.clusterpool.info", "CLUSTER", ()),
-    "host": ("one.hostpool.info", "HOST", ()),
-    "datastore": ("one.datastorepool.info", "DATASTORE", ()),
-    "vnet": ("one.vnpool.info", "VNET", (-2, -1, -1)),
-}
 
 NAME_OR_FILE = click.Argument(["name_or_file"], metavar="[NAME|FILE]", required=False)
 VDC = click.Argument(["vdc"])
@@ -136,7 +128,7 @@ def _resource_id(connection: Connection, noun: str, written: str, zone_id: int) 
     reference = references.parse_one(written)
     if isinstance(reference, int):
         return reference
-    method, tag, parameters = _POOL_OF[noun]
+    method, tag, parameters = POOLS[noun]
     try:
         raw = _asked(connection, zone_id, method, *parameters)
     except RefusedError as error:

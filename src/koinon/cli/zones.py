@@ -32,8 +32,12 @@ ZONE_REF = click.Argument(["zone_ref"], metavar="ZONE")
 ZONES = click.Argument(["zones"], metavar="ZONES")
 NEW_NAME = click.Argument(["name"])
 
+SERVER_ID = click.Argument(["server_id"], metavar="SERVER_ID", type=click.IntRange(0, references.MAX_ID))
+
 NAMED = click.Option(["-n", "--name"], help="The zone's name.")
 ADDRESS = click.Option(["--zone-endpoint", "address"], metavar="URL", help="Address of the new zone's XML-RPC service.")
+SERVER_NAME = click.Option(["-n", "--name"], required=True, help="The server's name.")
+SERVER_ADDRESS = click.Option(["-r", "--rpc", "address"], required=True, metavar="URL", help="Address of the server's XML-RPC service.")
 STATUS = click.Option(["--status"], is_flag=True, help="Ask every zone how far its copy of the shared data is.")
 PRINT = click.Option(["--print", "only_print"], is_flag=True, help="Save nothing; print the line that sets it for one shell.")
 
@@ -104,6 +108,20 @@ def disable(connection: Connection, zone_ref: str) -> None:
     connection.call("one.zone.enable", _id(connection, zone_ref), False)
 
 
+def server_add(connection: Connection, zone_ref: str, name: str, address: str) -> None:
+    Endpoint.parse(address, "--rpc")
+    server = f"SERVER = [ NAME = {quoted(name)}, ENDPOINT = {quoted(address)} ]"
+    connection.call("one.zone.addserver", _id(connection, zone_ref), server)
+
+
+def server_del(connection: Connection, zone_ref: str, server_id: int) -> None:
+    connection.call("one.zone.delserver", _id(connection, zone_ref), server_id)
+
+
+def server_reset(connection: Connection, zone_ref: str, server_id: int) -> None:
+    connection.call("one.zone.resetserver", _id(connection, zone_ref), server_id)
+
+
 def show_list(
     connection: Connection, titles: str | None, form: str | None, filters: tuple[str, ...], all_zones: bool, status: bool
 ) -> None:
@@ -126,7 +144,13 @@ def show(connection: Connection, zone_ref: str, form: str | None) -> None:
         return
     zone = read(raw)
     facts = [("ID", text(zone, "ID")), ("NAME", text(zone, "NAME")), ("STATE", _state(zone)), ("ENDPOINT", text(zone, "TEMPLATE/ENDPOINT"))]
+    facts += [(f"SERVER {text(server, 'ID')}", _server(server)) for server in zone.findall("SERVER_POOL/SERVER")]
     print_object(facts, zone.find("TEMPLATE"), form)
+
+
+def _server(server: Element) -> str:
+    address = text(server, "ENDPOINT") or text(server, "ENDPOINT_GRPC")
+    return f"{text(server, 'NAME')} at {address}"
 
 
 def choose_zone(connection: Connection, zone_ref: str, only_print: bool) -> None:
@@ -178,6 +202,12 @@ ZONE_COMMANDS = (
             "Let a zone serve its users again.", enable),
     command("disable", "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
             "Let a zone refuse all that changes it.", disable),
+    command("server-add", "one.zone.addserver one.zonepool.info", (ZONE_REF,),         (SERVER_NAME, SERVER_ADDRESS),
+            "Add a server to the record of the zone that answers; the servers of a zone share its database.", server_add),
+    command("server-del", "one.zone.delserver one.zonepool.info", (ZONE_REF, SERVER_ID), (),
+            "Remove a server from the record of the zone that answers.", server_del),
+    command("server-reset", "one.zone.resetserver one.zonepool.info", (ZONE_REF, SERVER_ID), (),
+            "For scripts of OpenNebula's: nothing is copied between the servers of a zone, so nothing is to be reset.", server_reset),
     command("delete",  "one.zone.delete one.zonepool.info",     (ZONES,),              (),
             "Remove zone records.", delete),
     command("list",    "one.zonepool.info one.zone.raftstatus one.system.config", (),                    (*list_options(LISTED), STATUS),

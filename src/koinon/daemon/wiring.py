@@ -108,13 +108,13 @@ def bind_all(services: Services) -> Bindings:
     """Every row of wire/calls with its function."""
     bindings = Bindings()
     users.bind(bindings, services)
-    groups.bind(bindings)
+    groups.bind(bindings, services)
     quotas.bind(bindings)
     acl.bind(bindings)
     vdcs.bind(bindings, services)
-    zones.bind(bindings)
+    zones.bind(bindings, services)
     system.bind(bindings, services)
-    clusters.bind(bindings)
-    hosts.bind(bindings)
-    documents.bind(bindings)
+    clusters.bind(bindings, services)
+    hosts.bind(bindings, services)
+    documents.bind(bindings, services)
     return bindings

@@ -20,14 +20,17 @@ from koinon.database import migrations
 from koinon.database.cache import Notes, RowCache
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
+from koinon.database.dialects.queries import Table
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
 from koinon.database.writer import Request, Writer, Written
-from koinon.errors import UnavailableError
+from koinon.errors import ActionError, UnavailableError
 
 T = TypeVar("T")
 
+QUERY_S: Final = 10.0
+QUERY_MIB: Final = 16
 _READ_THREADS: Final = 2
 _TIDY_EVERY_S: Final = 0.25
 #: What the writer does every day, on no row: a missing right shows at the start.
@@ -184,6 +187,22 @@ class Database:
             raise UnavailableError(dialect.explain(error)) from error
         self._idle.append(reader)
         return value
+
+    def query(self, sql: str) -> Table:
+        """Run one SELECT in an operator's own words. Blocks: call it in a thread.
+
+        Raises:
+            ActionError: it can't be run, does more than read, or takes or yields too much.
+        """
+        try:
+            return self._dialect.query(sql, seconds=QUERY_S, most_bytes=QUERY_MIB << 20)
+        except OverflowError as error:
+            raise ActionError(f"The query's result is longer than {QUERY_MIB} MiB. Ask for fewer rows or columns.") from error
+        except TimeoutError as error:
+            raise ActionError(f"The query took longer than {QUERY_S:g} s. Ask for less.") from error
+        except self._dialect.driver_error as error:
+            why = " ".join(" ".join(map(str, error.args)).split())
+            raise ActionError(f"The query was not answered: {why}. It must be one SELECT on this zone's tables.") from error
 
     async def write_zone(self, what: str, job: Callable[[ZoneTx], T], *, frees_space: bool = False) -> T:
         """Write this zone's own tables. See ``Writer.submit`` for what a job may do and what is raised."""

@@ -98,10 +98,10 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All groups that the caller may see, as chunks to be sent one after another."""
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All groups that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
     tail = tx.table_memo(_TABLE, "pool tail", lambda: xml.escape(f"{quota_rows.default(tx, quota_rows.GROUPS)}</GROUP_POOL>").encode())
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.GROUP, lambda row: _listed(tx, row)), tail]
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.GROUP, lambda row: _listed(tx, row), ascending=ascending), tail]
 
 
 def _document(tx: ReadTx, row: PoolRow) -> bytes:

@@ -21,7 +21,7 @@ from koinon.statements.schema import PoolRow
 _SETTING = "API_LIST_ORDER"
 
 
-def listing(tx: ReadTx, caller: Caller, kind: Kind, chunk_of: Callable[[PoolRow], bytes]) -> list[bytes]:
+def listing(tx: ReadTx, caller: Caller, kind: Kind, chunk_of: Callable[[PoolRow], bytes], *, ascending: bool) -> list[bytes]:
     """The chunks of the rows that the caller may see, in the caller's order.
 
     Args:
@@ -29,9 +29,10 @@ def listing(tx: ReadTx, caller: Caller, kind: Kind, chunk_of: Callable[[PoolRow]
         caller: who asks.
         kind: a kind with a shared table.
         chunk_of: renders one row, escaped for the reply.
+        ascending: whether the smallest id comes first; the caller's or the group's template may say other.
     """
     table = kind.table
-    ascending = is_ascending(tx, caller)
+    ascending = is_ascending(tx, caller, ascending)
     if not caller.is_admin:
         seen = visible(caller, kind, access.rules(tx, caller.zone_id))
         if not seen.all:
@@ -54,13 +55,13 @@ def _in_order(chunks: list[bytes], ascending: bool) -> list[bytes]:
     return chunks if ascending else chunks[::-1]
 
 
-def is_ascending(tx: ReadTx, caller: Caller) -> bool:
-    """Whether the caller wants lists with the smallest id first; unless the user or the group says so, the largest comes first."""
+def is_ascending(tx: ReadTx, caller: Caller, default: bool) -> bool:
+    """Whether the caller gets lists with the smallest id first: as the user's template says, else the group's, else by default."""
     for table, oid in (("user_pool", caller.uid), ("group_pool", caller.gid)):
         order = tx.memo(table, oid, "list order", _list_order)
         if order:
-            return order == "ASC"
-    return False
+            return order != "DESC"
+    return default
 
 
 def _list_order(row: PoolRow) -> str:

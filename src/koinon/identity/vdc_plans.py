@@ -6,15 +6,14 @@ Not here: changing VDCs (vdcs.py); what rules allow (policy/).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from koinon.database.transactions import ReadTx
-from koinon.errors import BadArgumentError, InternalError, NotFoundError
+from koinon.errors import BadArgumentError, NotFoundError
 from koinon.identity import vdc_rules
-from koinon.identity.vdc_record import ALL_RESOURCES, Member, Vdc, get
+from koinon.identity.vdc_record import get
 from koinon.identity.vdc_rules import Plan
 from koinon.objects.kinds import Kind
 
@@ -51,48 +50,20 @@ def planned(tx: ReadTx, change: VdcChange) -> Plan:
         BadArgumentError: there is no such kind of resource.
         InternalError: the VDC has, or lacks, a group or a resource already.
     """
-    before = get(tx, change.id)
+    before = after = get(tx, change.id)
     for gid in change.add_groups:
         if tx.row(Kind.GROUP.table, gid) is None:
             raise NotFoundError(Kind.GROUP.label, gid)
-    groups = _changed(before.groups, change.add_groups, change.del_groups, change.id)
-    after = msgspec.structs.replace(before, groups=sorted(groups))
+        after = after.with_group(gid)
+    for gid in change.del_groups:
+        after = after.without_group(gid)
     for word, zone_id, oid in change.add:
         if tx.row(Kind.ZONE.table, zone_id) is None:
             raise NotFoundError(Kind.ZONE.label, zone_id)
-        after = _with(after, _kind(word), (zone_id, oid))
+        after = after.with_member(_kind(word), (zone_id, oid))
     for word, zone_id, oid in change.remove:
-        after = _without(after, _kind(word), (zone_id, oid))
+        after = after.without_member(_kind(word), (zone_id, oid))
     return vdc_rules.plan(tx, change.id, before, after)
-
-
-def _changed(groups: Iterable[int], added: Iterable[int], removed: Iterable[int], oid: int) -> set[int]:
-    found = set(groups)
-    for gid in added:
-        if gid in found:
-            raise InternalError(f"Group {gid} is already assigned to the VDC {oid}")
-        found.add(gid)
-    for gid in removed:
-        if gid not in found:
-            raise InternalError(f"Group {gid} is not assigned to the VDC {oid}")
-        found.remove(gid)
-    return found
-
-
-def _with(vdc: Vdc, kind: Kind, member: Member) -> Vdc:
-    members = vdc.members(kind)
-    if member in members:
-        raise InternalError(f"{kind.acl_name} {member[1]} from Zone {member[0]} is already assigned to the VDC")
-    # As when it is done: all resources of a zone take the place of the single ones.
-    kept = [other for other in members if member[1] != ALL_RESOURCES or other[0] != member[0]]
-    return vdc.with_members(kind, [*kept, member])
-
-
-def _without(vdc: Vdc, kind: Kind, member: Member) -> Vdc:
-    members = vdc.members(kind)
-    if member not in members:
-        raise InternalError(f"{kind.acl_name} {member[1]} from Zone {member[0]} is not assigned to the VDC ")
-    return vdc.with_members(kind, [other for other in members if other != member])
 
 
 def _kind(word: str) -> Kind:

@@ -103,6 +103,37 @@ class Vdc(msgspec.Struct):
         """A copy that has these resources of one kind."""
         return msgspec.structs.replace(self, **{_FIELDS[kind]: sorted(members)})
 
+    def with_group(self, gid: int) -> Vdc:
+        """A copy that has this group too. Raises InternalError if it has it already."""
+        if gid in self.groups:
+            raise InternalError(f"Group {gid} is already assigned to the VDC {self.oid}")
+        return msgspec.structs.replace(self, groups=sorted([*self.groups, gid]))
+
+    def without_group(self, gid: int) -> Vdc:
+        """A copy without this group. Raises InternalError if it is not there."""
+        if gid not in self.groups:
+            raise InternalError(f"Group {gid} is not assigned to the VDC {self.oid}")
+        return msgspec.structs.replace(self, groups=[other for other in self.groups if other != gid])
+
+    def with_member(self, kind: Kind, member: Member) -> Vdc:
+        """A copy that has this resource too; ALL_RESOURCES takes the place of the zone's single ones.
+
+        Raises:
+            InternalError: it has it already.
+        """
+        members, (zone_id, oid) = self.members(kind), member
+        if member in members:
+            raise InternalError(f"{kind.acl_name} {oid} from Zone {zone_id} is already assigned to the VDC")
+        return self.with_members(kind, [*(other for other in members if oid != ALL_RESOURCES or other[0] != zone_id), member])
+
+    def without_member(self, kind: Kind, member: Member) -> Vdc:
+        """A copy without this resource. Raises InternalError if it is not there."""
+        members, (zone_id, oid) = self.members(kind), member
+        if member not in members:
+            # The blank at the end is OpenNebula's.
+            raise InternalError(f"{kind.acl_name} {oid} from Zone {zone_id} is not assigned to the VDC ")
+        return self.with_members(kind, [other for other in members if other != member])
+
     def grants(self) -> list[Grant]:
         """What the VDC gives to each of its groups, each grant once, in the order of resource numbers for each resource."""
         grants = [_grant(kind, CLUSTER, oid, right, zone_id) for zone_id, oid in self.clusters for kind, right in _OF_CLUSTER]
@@ -145,9 +176,9 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All VDCs that the caller may see, as chunks to be sent one after another."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.VDC, _escaped), _POOL_TAIL]
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All VDCs that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.VDC, _escaped, ascending=ascending), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:

@@ -72,7 +72,7 @@ def drop_group(tx: SharedTx, gid: int) -> None:
     """Take a group out of every VDC."""
 
     def without(vdc: Vdc) -> Vdc | None:
-        return msgspec.structs.replace(vdc, groups=[other for other in vdc.groups if other != gid]) if gid in vdc.groups else None
+        return vdc.without_group(gid) if gid in vdc.groups else None
 
     _forget(tx, f"<ID>{gid}</ID>", without)
 
@@ -84,8 +84,7 @@ def drop_resource(tx: SharedTx, kind: Kind, zone_id: int, oid: int) -> None:
     gone = (zone_id, oid)
 
     def without(vdc: Vdc) -> Vdc | None:
-        members = vdc.members(kind)
-        return vdc.with_members(kind, [member for member in members if member != gone]) if gone in members else None
+        return vdc.without_member(kind, gone) if gone in vdc.members(kind) else None
 
     _forget(tx, f"<ZONE_ID>{zone_id}</ZONE_ID>", without)
 

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-import msgspec
-
 from koinon.database.transactions import ReadTx, SharedTx
 from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
 from koinon.identity import access, template_updates, vdc_rules
@@ -28,7 +26,7 @@ from koinon.policy.decide import Target
 
 __all__ = [
     "ALL_RESOURCES", "DEFAULT_VDC", "FIRST_ID", "Member", "Vdc", "add_group", "add_resource", "create", "default", "delete", "document",
-    "drop_group", "drop_resource", "find", "get", "give_to_group", "pool_document", "remove_group", "remove_resource", "rename",
+    "drop_group", "drop_resource", "find", "get", "give_to_group", "pool_document", "remove_resource", "rename",
     "require_addition", "show", "take_from_group", "update",
 ]  # fmt: skip
 
@@ -139,8 +137,8 @@ def give_to_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
     """
     needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid)), (Right.ADMIN, access.target_of(tx, Kind.GROUP, gid))]
     access.require_all(tx, caller, needs)
-    if not add_group(tx, oid, gid):
-        raise InternalError(f"Group {gid} is already assigned to the VDC {oid}")
+    before = get(tx, oid)
+    vdc_rules.store(tx, oid, before, before.with_group(gid))
     return oid
 
 
@@ -155,8 +153,8 @@ def take_from_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
     if tx.row(Kind.GROUP.table, gid) is not None:
         group = access.target_of(tx, Kind.GROUP, gid)
     access.require_all(tx, caller, [(Right.ADMIN, vdc), (Right.ADMIN, group)])
-    if not remove_group(tx, oid, gid):
-        raise InternalError(f"Group {gid} is not assigned to the VDC {oid}")
+    before = get(tx, oid)
+    vdc_rules.store(tx, oid, before, before.without_group(gid))
     return oid
 
 
@@ -180,15 +178,13 @@ def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_
         AuthorizationError: a right is missing.
         InternalError: the VDC has the resource already.
     """
-    before = require_addition(tx, caller, oid, zone_id, resource_id, kind=kind, local_target=local_target)
-    members, member = before.members(kind), (zone_id, resource_id)
-    kept = [other for other in members if resource_id != ALL_RESOURCES or other[0] != zone_id]
-    vdc_rules.store(tx, oid, before, before.with_members(kind, [*kept, member]))
+    after = require_addition(tx, caller, oid, zone_id, resource_id, kind=kind, local_target=local_target)
+    vdc_rules.store(tx, oid, get(tx, oid), after)
     return oid
 
 
 def require_addition(tx: ReadTx, caller: Caller, oid: int, zone_id: int, resource_id: int, *, kind: Kind, local_target: LocalTarget) -> Vdc:
-    """The VDC, if ``add_resource`` with the same arguments would go through now; raises what it would raise."""
+    """The VDC as ``add_resource`` with the same arguments would leave it; raises what it would raise."""
     needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid)), (Right.ADMIN, access.target_of(tx, Kind.ZONE, zone_id))]
     if resource_id != ALL_RESOURCES:
         if resource_id < 0:
@@ -197,11 +193,7 @@ def require_addition(tx: ReadTx, caller: Caller, oid: int, zone_id: int, resourc
         if found is not None:
             needs.append((Right.ADMIN, found))
     access.require_all(tx, caller, needs)
-    before = get(tx, oid)
-    member = (zone_id, resource_id)
-    if member in before.members(kind):
-        raise InternalError(f"{_resource(kind, member)} is already assigned to the VDC")
-    return before
+    return get(tx, oid).with_member(kind, (zone_id, resource_id))
 
 
 def remove_resource(
@@ -224,31 +216,12 @@ def remove_resource(
                 needs.append((Right.ADMIN, found))
     access.require_all(tx, caller, needs)
     before = get(tx, oid)
-    members, member = before.members(kind), (zone_id, resource_id)
-    if member not in members:
-        raise InternalError(f"{_resource(kind, member)} is not assigned to the VDC ")  # the blank at the end is OpenNebula's
-    vdc_rules.store(tx, oid, before, before.with_members(kind, [other for other in members if other != member]))
+    vdc_rules.store(tx, oid, before, before.without_member(kind, (zone_id, resource_id)))
     return oid
 
 
-def add_group(tx: SharedTx, oid: int, gid: int) -> bool:
-    """Put a group into a VDC, whoever asks; False, and nothing done, if the VDC is gone or has the group."""
+def add_group(tx: SharedTx, oid: int, gid: int) -> None:
+    """Put a group into a VDC, whoever asks; nothing if the VDC is gone or has the group."""
     vdc = find(tx, oid)
-    if vdc is None or gid in vdc.groups:
-        return False
-    vdc_rules.store(tx, oid, vdc, msgspec.structs.replace(vdc, groups=sorted([*vdc.groups, gid])))
-    return True
-
-
-def remove_group(tx: SharedTx, oid: int, gid: int) -> bool:
-    """Take a group out of a VDC, whoever asks; False, and nothing done, if the VDC is gone or does not have the group."""
-    vdc = find(tx, oid)
-    if vdc is None or gid not in vdc.groups:
-        return False
-    vdc_rules.store(tx, oid, vdc, msgspec.structs.replace(vdc, groups=[other for other in vdc.groups if other != gid]))
-    return True
-
-
-def _resource(kind: Kind, member: Member) -> str:
-    zone_id, oid = member
-    return f"{kind.acl_name} {oid} from Zone {zone_id}"
+    if vdc is not None and gid not in vdc.groups:
+        vdc_rules.store(tx, oid, vdc, vdc.with_group(gid))

@@ -1,7 +1,8 @@
 """Zones as records that the whole federation shares: where each one is reached, and whether it is trusted.
 
 Holds:    what federation needs to know of a zone (``PROTECTED``) is changed by federation alone, never by one.zone.update.
-Not here: how a zone comes into the federation (federation/).
+          A zone is enabled and disabled by itself: api/dispatch.py refuses such a call for another zone than the one that was asked.
+Not here: how a zone comes into the federation (federation/); its servers (zone_servers.py).
 Source:   OpenNebula src/zone/Zone.cc, src/zone/ZonePool.cc, src/rm/api/ZoneAPI.cc (effects and texts).
 """
 
@@ -11,7 +12,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from lxml import etree
 
 from koinon.database.transactions import ReadTx, SharedTx
 from koinon.errors import ActionError, AllocationError, InternalError, NotFoundError, TakenError
@@ -35,19 +35,18 @@ ACT_FOR: Final = "ACT_FOR"
 RESTRICTED: Final = (ACT_FOR,)
 
 _TABLE: Final = "zone_pool"
-_NO_SERVERS: Final = "<SERVER_POOL></SERVER_POOL>"
 _POOL_HEAD: Final = xml.escape("<ZONE_POOL>").encode()
 _POOL_TAIL: Final = xml.escape("</ZONE_POOL>").encode()
 
 
 class Zone(msgspec.Struct):
-    """One zone. ``servers`` is its SERVER_POOL as it came: servers of OpenNebula's own, which we have none of."""
+    """One zone. ``servers`` are the vectors of its SERVER_POOL."""
 
     oid: int
     name: str
     state: int
     template: Template
-    servers: str = _NO_SERVERS
+    servers: list[dict[str, str]] = []
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Zone:
@@ -60,16 +59,19 @@ class Zone(msgspec.Struct):
                 row.name,
                 xml.int_of(root, "STATE", ENABLED),
                 Template() if template is None else Template.from_element(template),
-                etree.tostring(servers, encoding="unicode", with_tail=False) if servers is not None and len(servers) else _NO_SERVERS,
+                [] if servers is None else Template.from_element(servers).vectors("SERVER"),
             )
         except ValueError as error:
             raise InternalError(f"The stored body of zone {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""
+        servers = Template()
+        for server in self.servers:
+            servers.add("SERVER", server)
         body = (
             f"<ZONE><ID>{self.oid}</ID><NAME>{xml.escape(self.name)}</NAME><STATE>{self.state}</STATE>"
-            f"{self.template.to_xml()}{self.servers}</ZONE>"
+            f"{self.template.to_xml()}{servers.to_xml('SERVER_POOL')}</ZONE>"
         )
         return PoolRow(self.oid, self.name, body, uid=0, gid=0, owner_u=1, group_u=0, other_u=0)
 
@@ -140,7 +142,7 @@ def update(tx: SharedTx, caller: Caller, oid: int, text: str, update_type: int) 
         NotFoundError, AuthorizationError; BadArgumentError, InternalError as ``template_updates.updated``.
     """
     access.require(tx, caller, Right.MANAGE, access.target_of(tx, Kind.ZONE, oid))
-    zone = _get(tx, oid)
+    zone = get(tx, oid)
     before = zone.template
     zone.template = template_updates.updated(before, text, update_type, restricted=() if caller.is_admin else RESTRICTED)
     zone.template.remove("SERVER")
@@ -150,19 +152,19 @@ def update(tx: SharedTx, caller: Caller, oid: int, text: str, update_type: int) 
             zone.template.add(name, value)
     if not zone.template.get("ENDPOINT"):
         zone.template.set("ENDPOINT", "-")
-    tx.update(_TABLE, zone.as_row())
+    store(tx, zone)
     return oid
 
 
 def set_attributes(tx: SharedTx, oid: int, values: Mapping[str, str | None]) -> None:
     """Change single attributes, whoever asks; None removes one. Raises NotFoundError."""
-    zone = _get(tx, oid)
+    zone = get(tx, oid)
     for name, value in values.items():
         if value is None:
             zone.template.remove(name)
         else:
             zone.template.set(name, value)
-    tx.update(_TABLE, zone.as_row())
+    store(tx, zone)
 
 
 def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
@@ -173,7 +175,7 @@ def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
         ActionError: the name is not allowed or belongs to another zone.
     """
     target = access.target_of(tx, Kind.ZONE, oid)
-    zone = _get(tx, oid)
+    zone = get(tx, oid)
     if zone.name == name:
         return oid
     access.require(tx, caller, Right.MANAGE, target)
@@ -184,7 +186,7 @@ def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
         zone.name = require_name(name, Kind.ZONE)
     except InternalError as error:
         raise ActionError(error.text, object_id=oid) from error
-    tx.update(_TABLE, zone.as_row())
+    store(tx, zone)
     return oid
 
 
@@ -206,18 +208,11 @@ def delete(tx: SharedTx, caller: Caller, oid: int) -> int:
 
 
 def set_enabled(tx: SharedTx, caller: Caller, oid: int, enabled: bool) -> int:
-    """Enable or disable a zone, asked for in that zone. Needs ZONE:ADMIN.
-
-    Raises:
-        ActionError: the caller came in at another zone.
-        NotFoundError, AuthorizationError.
-    """
-    if oid != caller.zone_id:
-        raise ActionError("Enable/disable mode have to be set through the target zone endpoints", object_id=oid)
+    """Enable or disable a zone, asked for in that zone. Needs ZONE:ADMIN. Raises NotFoundError, AuthorizationError."""
     access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.ZONE, oid))
-    zone = _get(tx, oid)
+    zone = get(tx, oid)
     zone.state = ENABLED if enabled else DISABLED
-    tx.update(_TABLE, zone.as_row())
+    store(tx, zone)
     return oid
 
 
@@ -246,17 +241,23 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All zones that the caller may see, as chunks to be sent one after another."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped), _POOL_TAIL]
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All zones that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped, ascending=ascending), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:
     return xml.escape(row.body).encode()
 
 
-def _get(tx: ReadTx, oid: int) -> Zone:
+def get(tx: ReadTx, oid: int) -> Zone:
+    """One zone, free to be changed. Raises NotFoundError."""
     row = tx.row(_TABLE, oid)
     if row is None:
         raise NotFoundError(Kind.ZONE.label, oid)
     return Zone.from_row(row)
+
+
+def store(tx: SharedTx, zone: Zone) -> None:
+    """Write a changed zone."""
+    tx.update(_TABLE, zone.as_row())

@@ -1,17 +1,17 @@
 """Clusters: groups of hosts in this zone, which rules (``%``) and VDCs hand out as a whole.
 
 Holds:    a host is in exactly one cluster; cluster 0 takes those that leave another; what a host tells of its cluster's name stays true.
-Not here: datastores and networks of a cluster, which this zone has none of.
+Not here: migration plans (plans.py).
 Source:   OpenNebula src/rm/api/ClusterAPI.cc, src/cluster/Cluster.cc, src/cluster/ClusterPool.cc (effects and texts).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from koinon.database.local_pools import Where
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, InternalError, TakenError
+from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
 from koinon.identity import access, template_updates
 from koinon.infrastructure import host_record, leftovers
 from koinon.infrastructure.cluster_record import DEFAULT, POOL, Cluster, get, target_of
@@ -131,6 +131,16 @@ def del_host(tx: ZoneTx, caller: Caller, oid: int, host_id: int) -> int:
     return oid
 
 
+def relate(tx: ZoneTx, _caller: Caller, oid: int, other_id: int, *, kind: Kind) -> NoReturn:
+    """Put a datastore or a network into a cluster, or take it out: a zone has none of either, and whether one exists is said before rights.
+
+    Raises:
+        NotFoundError: no such cluster; if there is, no such datastore or network.
+    """
+    get(tx, oid)
+    raise NotFoundError(kind.label, other_id)
+
+
 def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     """One cluster, escaped for the reply. Needs CLUSTER:USE. Raises NotFoundError, AuthorizationError."""
     cluster = get(tx, oid)
@@ -138,13 +148,13 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_shown(tx, cluster)).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All clusters that the caller may see, as chunks to be sent one after another."""
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All clusters that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
 
     def body_of(row: PoolRow) -> str:
         return _shown(tx, Cluster.from_row(row))
 
-    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), body_of=body_of)
+    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), ascending=ascending, body_of=body_of)
 
 
 def _for_move(tx: ReadTx, caller: Caller, oid: int, host_id: int) -> Host:

@@ -111,10 +111,9 @@ def chmod(tx: ZoneTx, caller: Caller, oid: int, wanted: Sequence[int]) -> int:
         InternalError: a number is none of -1, 0 and 1.
     """
     document = get(tx, oid)
-    bits = permissions.changed(document.bits, wanted)
-    admin = (bits ^ document.bits) & permissions.ADMIN_BITS
-    access.require(tx, caller, Right.ADMIN if admin else Right.MANAGE, target_of(document))
-    document.bits = bits
+    right = Right.ADMIN if permissions.changes_admin(document.bits, wanted) else Right.MANAGE
+    access.require(tx, caller, right, target_of(document))
+    document.bits = permissions.changed(document.bits, wanted)
     POOL.update(tx, document.as_row())
     return oid
 
@@ -130,13 +129,15 @@ def chown(tx: ZoneTx, caller: Caller, oid: int, uid: int, gid: int) -> int:
     """
     if uid < _KEEP or gid < _KEEP:
         raise BadArgumentError("Wrong user or group ID", object_id=oid)
+    owner = None if uid == _KEEP else access.target_of(tx, Kind.USER, uid)
+    group = None if gid == _KEEP else access.target_of(tx, Kind.GROUP, gid)
     document = get(tx, oid)
     needs: list[tuple[Right, Target]] = [(Right.MANAGE, target_of(document))]
-    if uid not in (_KEEP, document.uid):
-        needs.append((Right.MANAGE, access.target_of(tx, Kind.USER, uid)))
+    if owner is not None and uid != document.uid:
+        needs.append((Right.MANAGE, owner))
         document.uid, document.uname = uid, users.get(tx, uid).name
-    if gid not in (_KEEP, document.gid):
-        needs.append((Right.USE, access.target_of(tx, Kind.GROUP, gid)))
+    if group is not None and gid != document.gid:
+        needs.append((Right.USE, group))
         document.gid, document.gname = gid, groups.name_of(tx, gid)
     access.require_all(tx, caller, needs)
     POOL.update(tx, document.as_row())
@@ -170,13 +171,14 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_allowed(tx, caller, Right.USE, oid, minds_lock=False).as_row().body).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, flag: int, start: int, end: int, kind_number: int) -> list[bytes]:
-    """The documents of one type that the caller may see, as chunks to be sent one after another.
+def pool_document(tx: ReadTx, caller: Caller, flag: int, start: int, end: int, kind_number: int, *, ascending: bool = False) -> list[bytes]:
+    """The documents of one type that the caller may see, as chunks to be sent one after another; see ``listing`` for their order.
 
     Raises:
         BadArgumentError: there is no such flag.
     """
-    return listing(tx, caller, Kind.DOCUMENT, POOL, Window(flag, start, end), conditions=[Where("type = ?", (kind_number,))])
+    of_type = Where("type = ?", (kind_number,))
+    return listing(tx, caller, Kind.DOCUMENT, POOL, Window(flag, start, end), ascending=ascending, conditions=[of_type])
 
 
 def _allowed(tx: ReadTx, caller: Caller, right: Right, oid: int, *, minds_lock: bool = True) -> Document:

@@ -120,9 +120,9 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_allowed(tx, caller, Right.USE, oid).as_row().body).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller) -> list[bytes]:
-    """All hosts that the caller may see, as chunks to be sent one after another."""
-    return listing(tx, caller, Kind.HOST, POOL, Window())
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+    """All hosts that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
+    return listing(tx, caller, Kind.HOST, POOL, Window(), ascending=ascending)
 
 
 def samples(tx: ReadTx, caller: Caller, oid: int) -> bytes:

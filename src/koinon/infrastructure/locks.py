@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from koinon.errors import ActionError, BadArgumentError
+from koinon.errors import ActionError
 from koinon.objects import xml
 from koinon.policy.caller import Caller
 
@@ -58,15 +58,14 @@ def taken(present: Lock | None, caller: Caller, oid: int, level: int, *, test: b
         now: seconds since 1970.
 
     Raises:
-        BadArgumentError: no such level.
-        ActionError: it is locked and ``test`` is set (the text is the time of the lock), or locked by another user.
+        ActionError: no such level; it is locked and ``test`` is set (the text is the time of the lock), or locked by another user.
     """
     if level not in (USE, MANAGE, ADMIN, ALL):
-        raise BadArgumentError("Wrong lock level specified", object_id=oid)
+        raise ActionError("Wrong lock level specified", object_id=oid)
     if present is not None and test:
         raise ActionError(str(present.time), object_id=oid)
     if present is not None and present.owner != caller.uid and not caller.is_admin:
-        raise ActionError("Cannot lock: Lock is owned by another user", object_id=oid)
+        raise ActionError("Error trying to lock the resource.", object_id=oid)
     return Lock(USE if level == ALL else level, caller.uid, now)
 
 

@@ -19,7 +19,6 @@ from koinon.policy.caller import Caller
 from koinon.statements.schema import PoolRow
 
 NAMES: Final = ("OWNER_U", "OWNER_M", "OWNER_A", "GROUP_U", "GROUP_M", "GROUP_A", "OTHER_U", "OTHER_M", "OTHER_A")
-ADMIN_BITS: Final = 0o111
 _DEFAULT_UMASK: Final = 0o177
 _FOR_USERS: Final = 0o666
 _FOR_ADMINISTRATORS: Final = 0o777
@@ -50,6 +49,11 @@ def of_new_object(tx: ReadTx, caller: Caller) -> int:
     umask = tx.memo("user_pool", caller.uid, "umask", _umask)
     base = _FOR_ADMINISTRATORS if 0 in (caller.uid, caller.gid) else _FOR_USERS
     return base & ~(_DEFAULT_UMASK if umask is None else umask)
+
+
+def changes_admin(bits: int, wanted: Sequence[int]) -> bool:
+    """Whether ``wanted``, as ``changed`` takes it, says other than ``bits`` about an ADMIN bit."""
+    return any(wanted[at] not in (-1, bits >> (8 - at) & 1) for at in (2, 5, 8))
 
 
 def changed(bits: int, wanted: Sequence[int]) -> int:

@@ -53,6 +53,7 @@ def listing(
     pool: LocalPool[Row],
     window: Window,
     *,
+    ascending: bool,
     conditions: Iterable[Where] = (),
     body_of: Callable[[Row], str] = lambda row: row.body,
 ) -> list[bytes]:
@@ -64,6 +65,7 @@ def listing(
         kind: the kind of object.
         pool: its table.
         window: which part.
+        ascending: whether the smallest id comes first; the caller's or the group's template may say other.
         conditions: what else must hold.
         body_of: what to show of a row.
 
@@ -71,7 +73,7 @@ def listing(
         BadArgumentError: there is no such flag.
     """
     wanted = [*conditions, *_of_flag(caller, window.flag), *_of_range(window), *_may_see(tx, caller, kind)]
-    rows = pool.rows(tx, wanted, ascending=pool_lists.is_ascending(tx, caller), page=window.page)
+    rows = pool.rows(tx, wanted, ascending=pool_lists.is_ascending(tx, caller, ascending), page=window.page)
     root = f"{kind.acl_name}_POOL"
     return [xml.escape(f"<{root}>").encode(), xml.escape("".join(map(body_of, rows))).encode(), xml.escape(f"</{root}>").encode()]
 

@@ -11,8 +11,8 @@ Element = etree._Element  # the name lxml gives the type of its nodes
 
 
 def cdata(value: str) -> str:
-    """Wrap free text. The caller has made sure that it does not hold ``]]>``."""
-    return f"<![CDATA[{value}]]>"
+    """Wrap free text; two sections share a ``]]>`` in it."""
+    return f"<![CDATA[{value.replace(']]>', ']]]]><![CDATA[>')}]]>"
 
 
 def escape(value: str) -> str:

@@ -155,6 +155,7 @@ DOCUMENTS: Final[dict[str, Fields | Items | Attributes]] = {
     "DOCUMENT": _DOCUMENT,
     "DOCUMENT_POOL": _fields(DOCUMENT=Many(_DOCUMENT)),
     "OPENNEBULA_CONFIGURATION": FREE,
+    "SQL_COMMAND": _fields("", "QUERY", RESULT=Items("ROW", FREE)),
 }
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,6 +22,7 @@ from pymysql.cursors import Cursor, SSCursor
 
 from koinon.database.dialects import servers
 from koinon.database.dialects.protocol import Connection, Rows
+from koinon.database.dialects.queries import Table, collected
 from koinon.database.dialects.servers import translated
 from koinon.errors import UnavailableError
 from koinon.settings import without_password
@@ -31,6 +34,10 @@ LEAST_PACKET: Final = 16 * 2**20
 _AGAIN: Final = frozenset({1213, 1205, 1020, 1305})
 #: The session is over: gone away, lost during a query, killed, shut down, aborted.
 _GONE: Final = frozenset({0, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1927, 4031})
+#: The statement took more than max_statement_time.
+_TOO_LONG: Final = 1969
+#: What READ ONLY lets through is more than queries: SET, KILL, HANDLER.
+_QUERY: Final = re.compile(r"[\s(]*(SELECT|WITH|VALUES|TABLE)\b", re.IGNORECASE)
 _LONG_TEXT: Final = 2**20
 _SQL_MODE: Final = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES"
 _FLUSH: Final = "innodb_flush_log_at_trx_commit"
@@ -190,6 +197,26 @@ class MariaDB:
         session = self._connect()
         session.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return session
+
+    def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
+        if _QUERY.match(sql) is None:
+            raise pymysql.ProgrammingError("it does not begin with SELECT, WITH, VALUES or TABLE")
+        session = self._connect()
+        end_s = time.monotonic() + seconds
+        try:
+            session.execute(f"SET SESSION max_statement_time = {seconds}")
+            session.execute("START TRANSACTION READ ONLY")
+            cursor = session.raw.cursor(SSCursor)
+            cursor.execute(sql)
+            return collected([column[0] for column in cursor.description or ()], cursor, most_bytes=most_bytes, end_s=end_s)
+        except pymysql.OperationalError as error:
+            if _code(error) == _TOO_LONG:
+                raise TimeoutError(str(error)) from error
+            raise
+        finally:
+            if session.raw._result is not None:
+                session.raw._result.unbuffered_active = False  # the driver would read all that is left
+            session.close()
 
     def migrator(self) -> Any:
         return self._open(autocommit=False, silence_s=None)  # a large table takes its time

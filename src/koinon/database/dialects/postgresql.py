@@ -9,6 +9,7 @@ Source:   PostgreSQL 15 manual: 13.2 Transaction Isolation, 34.1 libpq connectio
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from koinon.database.dialects import servers
 from koinon.database.dialects.protocol import Connection, Rows
+from koinon.database.dialects.queries import Table, collected
 from koinon.database.dialects.servers import translated
 from koinon.errors import UnavailableError
 from koinon.settings import without_password
@@ -30,6 +32,7 @@ _ENDED: Final = ("08", "57P")
 #: The key of our advisory lock, which is the database's own: "koinon" in ASCII.
 _CLAIM: Final = int.from_bytes(b"koinon")
 _STREAMED_AT_ONCE: Final = 500
+_QUERIED_AT_ONCE: Final = 20  # rows may be long
 _DURABILITY: Final = {
     "fsync": ("on", "set fsync = on in postgresql.conf"),
     "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
@@ -163,6 +166,23 @@ class PostgreSQL:
         session.execute("SET default_transaction_read_only = on")
         return session
 
+    def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
+        session = self._connect()
+        end_s = time.monotonic() + seconds
+        raw = session.raw
+        try:
+            raw.execute(f"SET statement_timeout = {max(1, round(seconds * 1000))}")
+            raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # A cursor is for one query and nothing else. Prepared: otherwise the server would take several statements at once.
+            raw.execute(f"DECLARE asked NO SCROLL CURSOR FOR {sql}", prepare=True)
+            first = raw.execute(f"FETCH {_QUERIED_AT_ONCE} FROM asked")
+            names = [column.name for column in first.description or ()]
+            return collected(names, _fetched(raw, first), most_bytes=most_bytes, end_s=end_s)
+        except psycopg.errors.QueryCanceled as error:
+            raise TimeoutError(str(error)) from error
+        finally:
+            session.close()
+
     def migrator(self) -> Any:
         return psycopg.connect(self._url, client_encoding="utf8", connect_timeout=servers.CONNECT_TIMEOUT_S)
 
@@ -227,6 +247,13 @@ class PostgreSQL:
 
     def free_bytes(self) -> int | None:
         return None
+
+
+def _fetched(raw: psycopg.Connection[tuple[Any, ...]], cursor: psycopg.Cursor[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows of a first FETCH, and then those that are left."""
+    while rows := cursor.fetchall():
+        yield from rows
+        cursor = raw.execute(f"FETCH {_QUERIED_AT_ONCE} FROM asked")
 
 
 def _session(connection: Connection) -> _Session:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from koinon.database.dialects.queries import Table
+
 
 class Rows(Protocol):
     """What a statement answers."""
@@ -76,6 +78,19 @@ class Dialect(Protocol):
 
     def reader(self) -> Connection:
         """A session that can't write."""
+
+    def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
+        """Run one SELECT of an operator's own on a session of its own, on which nothing but reading is possible. Blocks.
+
+        Args:
+            sql: in this engine's words.
+            seconds: how long it may take.
+            most_bytes: how long its result may be, about.
+
+        Raises:
+            driver_error: it can't be run, or would do more than read.
+            TimeoutError, OverflowError: it takes too long, or yields too much.
+        """
 
     def migrator(self) -> Any:
         """The driver's own connection, for SQLAlchemy."""

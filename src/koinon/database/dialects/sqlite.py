@@ -10,12 +10,17 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from koinon.database.dialects import protocol
+from koinon.database.dialects.queries import Table, collected
 from koinon.errors import UnavailableError
+
+_READING: Final = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+_STEPS: Final = 10_000  #: of SQLite's machine between two looks at the clock
 
 
 class Connection(sqlite3.Connection):
@@ -80,6 +85,25 @@ class SQLite:
         connection = self.connect()
         connection.execute("PRAGMA query_only = 1")
         return connection
+
+    def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            end_s = time.monotonic() + seconds
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most_bytes)
+            # Not only what writes: ATTACH would reach other files, and PRAGMA change how this one is read.
+            connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY)
+            connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
+            cursor = connection.execute(sql)
+            if cursor.description is None:
+                raise sqlite3.ProgrammingError("there is no statement")
+            return collected([column[0] for column in cursor.description], cursor, most_bytes=most_bytes, end_s=end_s)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:  # errors of the driver itself have none
+                raise TimeoutError(str(error)) from error
+            raise
+        finally:
+            connection.close()
 
     def connect(self) -> Connection:
         # The writer's connection is used by the loop's thread and by the one that commits, never by both at once.

@@ -68,6 +68,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         secret_result: the result must never be logged or stored in the clear.
         authenticates: the first parameter is a session and the reply OpenNebula's array; else it has neither.
         group_0_only: the session's primary group must be 0, whatever rules say.
+        user_0_only: only user 0 may.
+        elsewhere: what those are told who ask one zone and name another first; empty if any may be named, or the call names none.
         summary: one sentence for the reference page and the help of the command line.
     """
 
@@ -81,6 +83,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     secret_result: bool = False
     authenticates: bool = True
     group_0_only: bool = False
+    user_0_only: bool = False
+    elsewhere: str = ""
     summary: str
 
     @property
@@ -113,6 +117,8 @@ def call(
     secret_result: bool = False,
     authenticates: bool = True,
     group_0_only: bool = False,
+    user_0_only: bool = False,
+    elsewhere: str = "",
 ) -> Call:
     """Put one row into CALLS.
 
@@ -128,6 +134,8 @@ def call(
         secret_result: the result is a secret.
         authenticates: unless said, a session goes first.
         group_0_only: only sessions whose primary group is 0 may.
+        user_0_only: only user 0 may.
+        elsewhere: what those are told who name another zone.
 
     Raises:
         ValueError: a row is wrong: the name is taken, an optional parameter stands before a required one, a need names no parameter.
@@ -144,6 +152,8 @@ def call(
         secret_result=secret_result,
         authenticates=authenticates,
         group_0_only=group_0_only,
+        user_0_only=user_0_only,
+        elsewhere=elsewhere,
         summary=summary,
     )
     optional = [param.optional for param in params]
