@@ -1,6 +1,6 @@
 """From a row of a command table to a command: arguments, options that all commands share, exit codes.
 
-Path:     users.USER_COMMANDS (and the like) -> group_of() -> click -> the row's function with a Connection
+Path:     users.USER_COMMANDS (and the like) -> NounGroup -> click -> the row's function with a Connection
 Holds:    0 done; 1 the zone said no; 2 wrong usage or set-up; 3 no answer; 130 Ctrl-C. Never a traceback.
 Not here: what each command does; the entry points (main.py).
 """
@@ -12,15 +12,15 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from koinon.cli import references
-from koinon.cli.connection import Connection
+from koinon.cli.connection import ANSWER_S, Connection
 from koinon.cli.tables import visible_lines
 from koinon.client.errors import ClientError, RefusedError, SetupError, UnreachableError
-from koinon.client.xmlrpc import ANSWER_S
 
 DONE, REFUSED, USAGE, NO_ANSWER, INTERRUPTED, BROKEN_PIPE, OUR_MISTAKE = 0, 1, 2, 3, 130, 141, 70
 
@@ -57,19 +57,25 @@ class Command:
     run: Callable[..., None]
 
 
+@dataclass(frozen=True)
+class Noun:
+    """What one noun is about, and where the table of its commands is: ``module:NAME``."""
+
+    help: str
+    table: str
+
+    def rows(self) -> Sequence[Command]:
+        """Load the table."""
+        module, _, name = self.table.partition(":")
+        rows: Sequence[Command] = getattr(import_module(module), name)
+        return rows
+
+
 def command(
     verb: str, calls: str, arguments: tuple[click.Parameter, ...], options: tuple[click.Parameter, ...], help: str, run: Callable[..., None]
 ) -> Command:
     """Write a row; ``calls`` are separated by blanks."""
     return Command(verb, tuple(calls.split()), (*arguments, *options), help, run)
-
-
-def group_of(name: str, help: str, rows: Sequence[Command]) -> click.Group:
-    """The commands of one noun, in the order of its table."""
-    group = InOrder(name, help=help)
-    for row in rows:
-        group.add_command(_to_click(row))
-    return group
 
 
 def each(connection: Connection, noun: str, written: str, act: Callable[[int], object]) -> None:
@@ -164,7 +170,21 @@ def _to_click(row: Command) -> click.Command:
 
 
 class InOrder(click.Group):
-    """Commands in the order of their table: what belongs together stays together."""
+    """Commands in the order in which they were added: what belongs together stays together."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+class NounGroup(click.Group):
+    """The commands of one noun in the order of its table, which is loaded when one of them is asked for."""
+
+    def __init__(self, noun: Noun, name: str, **settings: Any) -> None:
+        super().__init__(name, help=noun.help, **settings)
+        self._noun = noun
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [row.verb for row in self._noun.rows()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return next((_to_click(row) for row in self._noun.rows() if row.verb == cmd_name), None)

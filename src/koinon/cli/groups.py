@@ -14,7 +14,6 @@ from xml.etree.ElementTree import Element
 import click
 
 from koinon.cli import references
-from koinon.cli.acl import add_rule, parse_rule
 from koinon.cli.commands import command, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
@@ -65,6 +64,8 @@ def create(
     admin_password: str | None,
     admin_driver: str,
 ) -> None:
+    from koinon.cli.rules import add_rule, parse_rule  # here, because only this verb reads rules
+
     if (name is None) == (named is None):
         usage("Give the group's name once: as an argument or with --name.")
     if resources is not None and no_create_rule:

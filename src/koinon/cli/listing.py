@@ -5,7 +5,6 @@ Not here: lists of what zones hold, from one zone or all (pools.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from xml.etree.ElementTree import Element
@@ -15,7 +14,6 @@ import click
 from koinon.cli import documents
 from koinon.cli.filters import Condition
 from koinon.cli.tables import Column, print_csv, print_facts, print_table, visible_lines
-from koinon.cli.yaml_text import to_yaml
 
 T = TypeVar("T")
 
@@ -85,6 +83,8 @@ def print_document(raw: str | int, form: str | None) -> bool:
 def print_plain(value: object, form: str) -> None:
     """Print a value as ``json`` or ``yaml``."""
     if form == "yaml":
+        from koinon.cli.yaml_text import to_yaml  # here and below: most commands print tables
+
         click.echo(to_yaml(value), nl=False)
     else:
         print_json(value)
@@ -105,6 +105,8 @@ def print_object(facts: Sequence[tuple[str, str]], template: Element | None, for
 
 def print_json(value: object) -> None:
     """Indented JSON, text as it is."""
+    import json
+
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

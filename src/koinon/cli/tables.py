@@ -5,12 +5,9 @@ Holds:    text from a server can't steer the terminal: control characters are sh
 
 from __future__ import annotations
 
-import csv
-import io
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import click
@@ -72,6 +69,9 @@ def print_table(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
 
 def print_csv(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
     """Comma separated values (RFC 4180 but for the line ends of this system), titles first."""
+    import csv  # here and below: most commands print tables without times
+    import io
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([column.title for column in columns])
@@ -89,6 +89,8 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 def moment(seconds: float) -> str:
     """A time in seconds since 1970, for people; the number itself if no calendar has it."""
+    from datetime import UTC, datetime
+
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):

@@ -15,7 +15,7 @@ import click
 from koinon.cli import references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
-from koinon.cli.documents import number, read, text, text_of
+from koinon.cli.documents import ascending, number, read, text, text_of
 from koinon.cli.filters import parse_conditions
 from koinon.cli.listing import SHOW_FORMS, kept, list_forms, print_document, print_object, print_rows
 from koinon.cli.passwords import password_from
@@ -143,7 +143,7 @@ def passwdsearch(
         if text(user, "AUTH_DRIVER") != driver or password not in text(user, "PASSWORD") or not kept(COLUMNS, conditions, user):
             root.remove(user)
     if not print_document(tostring(root, "unicode") if form else raw, form):
-        print_rows(COLUMNS, sorted(root.findall("USER"), key=lambda user: number(user, "ID")), titles, form)
+        print_rows(COLUMNS, ascending(root, "USER"), titles, form)
 
 
 def show(connection: Connection, user: str | None, form: str | None) -> None:
