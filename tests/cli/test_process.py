@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,17 @@ def test_server_tells_every_mistake_in_its_settings(home: Path, tmp_path: Path) 
     assert "port" in done.stderr
     assert "level" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("create", "alice"), ("update", "0"), ("update", "0", "-"), ("quota", "0", "-")])
+def test_a_closed_standard_input_is_told(zone: StandIn, arguments: tuple[str, ...]) -> None:
+    script = f"exec 0<&-; EDITOR=false exec {sys.executable} -m koinon user {' '.join(arguments)}"
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "mistake in this program" not in done.stderr
+
+
+def test_each_program_tells_its_version() -> None:
+    for program in ("oneuser", "onezone"):
+        done = _python("-c", f"import sys; from koinon.cli.main import {program}; sys.argv = ['{program}', '-V']; sys.exit({program}())")
+        assert (done.returncode, done.stdout) == (0, f"{program} {version('koinon')}\n")

@@ -94,6 +94,7 @@ def test_set_asks_the_target_and_then_keeps_it(koinon: Koinon, home: Path, branc
 
 
 def test_set_prints_the_line_for_one_shell(koinon: Koinon, home: Path, zone: StandIn, branch: StandIn) -> None:
+    assert koinon("zone", "set", "100", "-k").out == koinon("zone", "set", "100", "--print").out
     assert koinon("zone", "set", "100", "--print").out == f"export ONE_XMLRPC={branch.url}\n"
     assert (home / ".one" / "one_endpoint").read_text() == zone.url + "\n"
 
@@ -136,7 +137,8 @@ def test_other_verbs(koinon: Koinon, zone: StandIn, branch: StandIn) -> None:
     assert koinon("zone", "disable", "north").code == 0
     assert zone.zones[100][:2] == ("north", 1)
     assert ["STATE", ":", "disabled"] in koinon("zone", "show", "north").lines
-    assert koinon("zone", "enable", "100").code == 0
+    assert koinon("zone", "enable", "0,100").code == 0
+    assert [call[0] for call in zone.made("one.zone.enable")[-2:]] == [0, 100]
     assert koinon("zone", "update", "100", "-", "-a", stdin="A = 1").code == 0
     assert zone.made("one.zone.update") == [[100, "A = 1", 1]]
     assert koinon("zone", "delete", "100").code == 0

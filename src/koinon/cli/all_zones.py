@@ -1,21 +1,21 @@
 """A list of what all zones hold.
 
-Path:     pools.lister() -> list_all() -> one call to each zone (zone_answers.py) -> rows that meet the filters -> listing.py
+Path:     pools.lister() -> list_all() -> one call to each zone (zone_answers.py) -> rows that meet the filters -> views.py
 Holds:    each zone that did not answer has a row that says why, and the exit code says that one is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
 from koinon.cli import documents
 from koinon.cli.connection import Connection
 from koinon.cli.documents import ascending, text
-from koinon.cli.filters import parse_conditions
-from koinon.cli.listing import choose, kept, print_plain, print_rows
+from koinon.cli.listing import print_plain
 from koinon.cli.tables import Column
+from koinon.cli.views import View
 from koinon.cli.zone_answers import ask_zones, why
 from koinon.client.errors import ClientError, RefusedError, UnreachableError
 from koinon.client.xmlrpc import Client
@@ -36,9 +36,7 @@ def list_all(
     limit_s: float,
     tag: str,
     columns: Sequence[Column[Element]],
-    titles: str | None,
-    form: str | None,
-    filters: Sequence[str],
+    view: View,
 ) -> None:
     """Ask each zone, for at most ``limit_s``, and print what all of them hold.
 
@@ -47,10 +45,10 @@ def list_all(
         RefusedError: all answered, and some refused.
     """
     every = _with_zones(columns)
-    titles = _naming_zones(titles, every)
-    choose(every, titles)
-    conditions = parse_conditions(filters, [column.title for column in every])
-    of_zones = [condition for condition in conditions if condition.title in (every[0].title, every[-1].title)]
+    rows = replace(view, titles=_naming_zones(view.titles, every)).of(every)
+    of_zones = replace(rows, conditions=[one for one in rows.conditions if one.title in (every[0].title, every[-1].title)])
+    # Conditions on objects say nothing of a zone whose objects are not known: one of them may hold.
+    may_hold = rows.any_condition and len(of_zones.conditions) < len(rows.conditions)
 
     zones = connection.pool("zone")
     answers = ask_zones(connection, zones, limit_s, lambda client: documents.read(ask(client)))
@@ -61,21 +59,20 @@ def list_all(
         told.append(found)
         if isinstance(answer, ClientError):
             found["ANSWER"] = why(answer)
-            # Conditions on objects say nothing of a zone whose objects are not known.
-            lines += [line for line in (Line(zone, None, why(answer)),) if kept(every, of_zones, line)]
+            lines += [line for line in (Line(zone, None, why(answer)),) if may_hold or of_zones.keep(line)]
             continue
         found["ANSWER"] = "ok"
         for element in ascending(answer, tag):
             line = Line(zone, element, "ok")
-            if kept(every, conditions, line):
+            if rows.keep(line):
                 lines.append(line)
             else:
                 answer.remove(element)
         found[answer.tag] = documents.to_plain(answer)
-    if form in ("json", "yaml"):
-        print_plain({"ZONES": told}, form)
+    if view.form in ("json", "yaml"):
+        print_plain({"ZONES": told}, view.form)
     else:
-        print_rows(every, lines, titles, form)
+        rows.show(lines)
     _tell_missing([answer for answer in answers if isinstance(answer, ClientError)], len(zones))
 
 
@@ -100,10 +97,11 @@ def _with_zones(columns: Sequence[Column[Element]]) -> list[Column[Line]]:
 
 
 def _of_object(column: Column[Element]) -> Column[Line]:
-    def pick(line: Line) -> str:
-        return "-" if line.element is None else column.pick(line.element)
+    def of_line(pick: Callable[[Element], str]) -> Callable[[Line], str]:
+        return lambda line: "-" if line.element is None else pick(line.element)
 
-    return Column(column.title, pick, column.right, column.colour, column.extra)
+    numeric = None if column.numeric is None else of_line(column.numeric)
+    return Column(column.title, of_line(column.pick), column.right, column.colour, column.extra, numeric=numeric)
 
 
 def _naming_zones(titles: str | None, columns: Sequence[Column[Line]]) -> str | None:

@@ -19,6 +19,7 @@ import click
 
 from koinon.cli import references
 from koinon.cli.connection import ANSWER_S, Connection
+from koinon.cli.passwords import password_from
 from koinon.cli.tables import visible_lines
 from koinon.client.errors import ClientError, RefusedError, SetupError, UnreachableError
 
@@ -36,6 +37,11 @@ TIMEOUT = click.Option(
     show_default=True,
     help="How long to wait for an answer.",
 )
+USER = click.Option(["--user", "as_user"], metavar="NAME", help="Who you are. Default: the session file (ONE_AUTH, ~/.one/one_auth).")
+PASSWORD = click.Option(
+    ["--password", "as_password"], metavar="PASSWORD", help="Password or token of --user; else asked for, - reads it from standard input."
+)
+SHARED = (ZONE, ENDPOINT, USER, PASSWORD, TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -159,14 +165,26 @@ def _to_click(row: Command) -> click.Command:
     if not row.calls:
         return click.Command(row.verb, callback=row.run, params=list(row.parameters), help=row.help, short_help=row.help)
 
-    def callback(endpoint: str | None, zone: str | None, timeout: float, **values: Any) -> None:
-        connection = Connection(os.environ, endpoint=endpoint, zone=zone, answer_s=timeout)
+    def callback(
+        endpoint: str | None, zone: str | None, timeout: float, as_user: str | None, as_password: str | None, **values: Any
+    ) -> None:
+        session = _session(as_user, as_password)
+        connection = Connection(os.environ, endpoint=endpoint, zone=zone, answer_s=timeout, session=session)
         try:
             row.run(connection, **values)
         finally:
             connection.close()
 
-    return click.Command(row.verb, callback=callback, params=[*row.parameters, ZONE, ENDPOINT, TIMEOUT], help=row.help, short_help=row.help)
+    return click.Command(row.verb, callback=callback, params=[*row.parameters, *SHARED], help=row.help, short_help=row.help)
+
+
+def _session(name: str | None, password: str | None) -> str | None:
+    """``user:secret`` if the person says who they are."""
+    if name is None:
+        if password is not None:
+            usage("--password goes with --user.")
+        return None
+    return f"{name}:{password_from(password, f'Password of {name}', confirm=False)}"
 
 
 class InOrder(click.Group):

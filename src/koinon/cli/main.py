@@ -60,8 +60,7 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
     group.add_command(
         click.Command("completion", callback=complete, params=[shell], help="Print what makes a shell complete our commands.")
     )
-    click.version_option(package_name="koinon", prog_name="koinon", message="%(prog)s %(version)s")(group)
-    return group
+    return _telling_version(group, "koinon")
 
 
 def koinon(server: Callable[[Path | None], int]) -> int:
@@ -110,4 +109,9 @@ def oneacl() -> int:
 
 
 def _noun(noun: str) -> int:
-    return run(NounGroup(NOUNS[noun], noun, context_settings=_HELP_OPTIONS), f"one{noun}")
+    program = f"one{noun}"
+    return run(_telling_version(NounGroup(NOUNS[noun], noun, context_settings=_HELP_OPTIONS), program), program)
+
+
+def _telling_version(group: click.Group, program: str) -> click.Group:
+    return click.version_option(None, "-V", "--version", package_name="koinon", prog_name=program, message="%(prog)s %(version)s")(group)

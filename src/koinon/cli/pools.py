@@ -1,6 +1,6 @@
 """Lists of what zones hold: from the zone that answers, or from all zones at once.
 
-Path:     a noun's row "list" -> lister() -> one call, or one to each zone (all_zones.py) -> rows that meet the filters -> listing.py
+Path:     a noun's row "list" -> lister() -> one call, or one to each zone (all_zones.py) -> rows that meet the filters -> views.py
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from koinon.cli import documents
 from koinon.cli.commands import usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import ascending
-from koinon.cli.filters import parse_conditions
-from koinon.cli.listing import choose, kept, list_forms, print_plain, print_rows
+from koinon.cli.listing import print_plain
 from koinon.cli.tables import Column
+from koinon.cli.views import View, list_forms
 
 ONE_ZONE_S = 10.0
 
@@ -29,17 +29,9 @@ ALL_ZONES = click.Option(
 
 
 class Lister(Protocol):
-    """The function of a row ``list``."""
+    """The function of a row ``list``; ``shown`` are the values of :func:`koinon.cli.views.list_forms`."""
 
-    def __call__(
-        self,
-        connection: Connection,
-        titles: str | None,
-        form: str | None,
-        filters: Sequence[str],
-        all_zones: bool,
-        parameters: Sequence[int] = (),
-    ) -> None: ...
+    def __call__(self, connection: Connection, all_zones: bool, parameters: Sequence[int] = (), **shown: Any) -> None: ...
 
 
 def list_options(columns: Sequence[Column[Any]]) -> tuple[click.Parameter, ...]:
@@ -50,35 +42,28 @@ def list_options(columns: Sequence[Column[Any]]) -> tuple[click.Parameter, ...]:
 def lister(method: str, tag: str, columns: Sequence[Column[Element]]) -> Lister:
     """The function of a row ``list``: ``method`` answers with elements ``tag``."""
 
-    def show_list(
-        connection: Connection,
-        titles: str | None,
-        form: str | None,
-        filters: Sequence[str],
-        all_zones: bool,
-        parameters: Sequence[int] = (),
-    ) -> None:
-        if form == "xml" and (filters or all_zones):
+    def show_list(connection: Connection, all_zones: bool, parameters: Sequence[int] = (), **shown: Any) -> None:
+        view = View(**shown)
+        if view.form == "xml" and (view.filters or all_zones):
             usage("XML is printed as one zone sent it: --xml goes neither with --filter nor with --all-zones. Use --json or --yaml.")
         if all_zones:
             from koinon.cli.all_zones import list_all  # here, because asking one zone needs no threads
 
             limit_s = min(ONE_ZONE_S, connection.answer_s)
-            list_all(connection, lambda client: client.call(method, *parameters), limit_s, tag, columns, titles, form, filters)
+            list_all(connection, lambda client: client.call(method, *parameters), limit_s, tag, columns, view)
             return
-        choose(columns, titles)  # a wrong title is told before a zone is asked
-        conditions = parse_conditions(filters, [column.title for column in columns])
+        rows = view.of(columns)
         raw = connection.call(method, *parameters)
-        if form == "xml":
+        if view.form == "xml":
             click.echo(raw)
             return
         root = documents.read(raw)
         for element in root.findall(tag):
-            if not kept(columns, conditions, element):
+            if not rows.keep(element):
                 root.remove(element)
-        if form in ("json", "yaml"):
-            print_plain({root.tag: documents.to_plain(root)}, form)
+        if view.form in ("json", "yaml"):
+            print_plain({root.tag: documents.to_plain(root)}, view.form)
         else:
-            print_rows(columns, ascending(root, tag), titles, form)
+            rows.show(ascending(root, tag))
 
     return show_list

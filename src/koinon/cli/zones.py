@@ -17,12 +17,12 @@ from koinon.cli import documents, references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
-from koinon.cli.filters import parse_conditions
-from koinon.cli.listing import SHOW_FORMS, choose, kept, print_document, print_object, print_rows
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, state_colour
 from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
-from koinon.cli.templates import read_source
+from koinon.cli.templates import piped, read_source
+from koinon.cli.views import View
 from koinon.cli.zone_status import STATUS_COLUMNS, ZoneStatus, ask_all
 from koinon.client import contexts
 from koinon.client.contexts import Endpoint
@@ -35,7 +35,7 @@ NEW_NAME = click.Argument(["name"])
 NAMED = click.Option(["-n", "--name"], help="The zone's name.")
 ADDRESS = click.Option(["--zone-endpoint", "address"], metavar="URL", help="Address of the new zone's XML-RPC service.")
 STATUS = click.Option(["--status"], is_flag=True, help="Ask every zone how far its copy of the shared data is.")
-PRINT = click.Option(["--print", "only_print"], is_flag=True, help="Save nothing; print the line that sets it for one shell.")
+PRINT = click.Option(["-k", "--keep", "--print", "only_print"], is_flag=True, help="Save nothing; print what sets it for one shell.")
 
 
 def _state(zone: Element) -> str:
@@ -80,9 +80,11 @@ def create(connection: Connection, file: str | None, name: str | None, address: 
         if name is not None or address is not None:
             usage("Give either a file or --name and --zone-endpoint.")
         template = read_source(file)
+    elif name is None and address is None and (given := piped()) is not None:
+        template = given
     else:
         if name is None or address is None:
-            usage("Give a file with template text, or both --name and --zone-endpoint.")
+            usage("Give a file with template text (- for standard input), or both --name and --zone-endpoint.")
         Endpoint.parse(address, "--zone-endpoint")
         template = f"NAME = {quoted(name)}\nENDPOINT = {quoted(address)}\n"
     click.echo(f"ID: {connection.call('one.zone.allocate', template)}")
@@ -96,28 +98,24 @@ def delete(connection: Connection, zones: str) -> None:
     each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.delete", zone_id))
 
 
-def enable(connection: Connection, zone_ref: str) -> None:
-    connection.call("one.zone.enable", _id(connection, zone_ref), True)
+def enable(connection: Connection, zones: str) -> None:
+    each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.enable", zone_id, True))
 
 
-def disable(connection: Connection, zone_ref: str) -> None:
-    connection.call("one.zone.enable", _id(connection, zone_ref), False)
+def disable(connection: Connection, zones: str) -> None:
+    each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.enable", zone_id, False))
 
 
-def show_list(
-    connection: Connection, titles: str | None, form: str | None, filters: tuple[str, ...], all_zones: bool, status: bool
-) -> None:
+def show_list(connection: Connection, all_zones: bool, status: bool, **shown: Any) -> None:
     columns = _columns(connection.endpoint.url)
     if not status:
-        lister("one.zonepool.info", "ZONE", columns)(connection, titles, form, filters, all_zones)
+        lister("one.zonepool.info", "ZONE", columns)(connection, all_zones, **shown)
         return
-    if form not in (None, "csv") or all_zones:
+    view = View(**shown)
+    if view.form not in (None, "csv") or all_zones:
         usage("--status can be shown as a table or with --csv, and asks all zones anyway.")
-    every = [*map(_of_record, columns), *STATUS_COLUMNS]
-    choose(every, titles)  # a wrong title is told before zones are asked
-    conditions = parse_conditions(filters, [column.title for column in every])
-    rows = ask_all(connection, connection.pool("zone"))
-    print_rows(every, [row for row in rows if kept(every, conditions, row)], titles, form)
+    rows = view.of([*map(_of_record, columns), *STATUS_COLUMNS])
+    rows.show(filter(rows.keep, ask_all(connection, connection.pool("zone"))))
 
 
 def show(connection: Connection, zone_ref: str, form: str | None) -> None:
@@ -174,10 +172,10 @@ ZONE_COMMANDS = (
             "Change zones' records: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("zone")),
     command("rename",  "one.zone.rename one.zonepool.info",     (ZONE_REF, NEW_NAME),  (),
             "Give a zone another name.", rename),
-    command("enable",  "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
-            "Let a zone serve its users again.", enable),
-    command("disable", "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
-            "Let a zone refuse all that changes it.", disable),
+    command("enable",  "one.zone.enable one.zonepool.info",     (ZONES,),              (),
+            "Let zones serve their users again.", enable),
+    command("disable", "one.zone.enable one.zonepool.info",     (ZONES,),              (),
+            "Let zones refuse all that changes them.", disable),
     command("delete",  "one.zone.delete one.zonepool.info",     (ZONES,),              (),
             "Remove zone records.", delete),
     command("list",    "one.zonepool.info one.zone.raftstatus one.system.config", (),                    (*list_options(LISTED), STATUS),
