@@ -55,6 +55,12 @@ def test_list_marks_the_zone_that_answers(koinon: Koinon, zone: StandIn, branch:
         ["100", "branch", "enabled", branch.url],
         ["101", "gone", "disabled", nobody],
     ]
+    zone.zones[0] = ("OpenNebula", 0, "http://another.example:2633/RPC2")  # it is known by its id, whatever its record says
+    assert koinon("zone", "list", "-l", "c,id").lines[1:] == [["*", "0"], ["100"], ["101"]]
+    zone.unserved = {"one.system.config"}  # or, if it does not tell that, by its address
+    assert koinon("zone", "list", "-l", "c,id").lines[1:] == [["0"], ["100"], ["101"]]
+    zone.zones[0] = ("OpenNebula", 0, zone.url)
+    assert koinon("zone", "list", "-l", "c,id").lines[1:] == [["*", "0"], ["100"], ["101"]]
 
 
 def test_status_has_an_honest_row_for_each_zone(koinon: Koinon, zone: StandIn, branch: StandIn, nobody: str) -> None:

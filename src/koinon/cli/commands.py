@@ -23,6 +23,8 @@ from koinon.cli.passwords import password_from
 from koinon.cli.tables import visible_lines
 from koinon.client.errors import ClientError, RefusedError, SetupError, UnreachableError
 
+SHORT_S = 2.0  # work that takes no longer needs no line that moves
+
 DONE, REFUSED, USAGE, NO_ANSWER, INTERRUPTED, BROKEN_PIPE, OUR_MISTAKE = 0, 1, 2, 3, 130, 141, 70
 
 ENDPOINT = click.Option(["--endpoint"], metavar="URL", help="The zone to talk to. Default: ONE_XMLRPC, ~/.one/one_endpoint, this machine.")
@@ -90,19 +92,23 @@ def each(connection: Connection, noun: str, written: str, act: Callable[[int], o
     Raises:
         RefusedError: at least one was refused. Each refusal has been printed; the error says how many only if there were several objects.
     """
+    from koinon.cli.progress import working  # here, because it needs threads and most commands ask once
+
     wanted = references.parse_many(written)
     refused, done = [], set()
-    for reference in wanted:
-        try:
-            oid = connection.id_of(noun, reference)
-            if oid not in done:
-                done.add(oid)
-                act(oid)
-        except RefusedError as error:
-            if len(wanted) == 1:
-                raise
-            refused.append(error)
-            complain(f"{noun} {reference}: {error.text}")
+    with working("", after_s=SHORT_S) as line:
+        for position, reference in enumerate(wanted):
+            line.text = f"{noun} {reference}, {position} of {len(wanted)} done,"
+            try:
+                oid = connection.id_of(noun, reference)
+                if oid not in done:
+                    done.add(oid)
+                    act(oid)
+            except RefusedError as error:
+                if len(wanted) == 1:
+                    raise
+                refused.append(error)
+                line.say(f"{noun} {reference}: {error.text}")
     if refused:
         raise RefusedError(f"{len(refused)} of {len(wanted)} were refused; the others are done.", code=refused[0].code)
 

@@ -5,6 +5,7 @@ Holds:    text from a server can't steer the terminal: control characters are sh
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def visible_lines(text: str) -> str:
 
 
 def print_table(columns: Sequence[Column[T]], rows: Iterable[T], *, header: bool = True) -> None:
-    """Aligned columns under their titles; colours only where a terminal is (click strips them elsewhere)."""
+    """Aligned columns under their titles; colours only where a terminal is that takes them (click strips them elsewhere)."""
     cells = [[_cut(visible(column.pick(row)), column.width) for column in columns] for row in rows]
     titles = [_cut(column.title, column.width) for column in columns] if header else [""] * len(columns)
     widths = [column.width or max(map(_width, [titles[at], *(line[at] for line in cells)])) for at, column in enumerate(columns)]
@@ -132,7 +133,12 @@ def _padded(text: str, width: int, right: bool) -> str:
     return blanks + text if right else text + blanks
 
 
+def _takes_colours() -> bool:
+    """Whether a terminal, if there is one, is to get colours. Source: no-color.org."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def _cell(text: str, width: int, column: Column[T]) -> str:
     padded = _padded(text, width, column.right)
-    colour = column.colour(text) if column.colour is not None else None
+    colour = column.colour(text) if column.colour is not None and _takes_colours() else None
     return click.style(padded, fg=colour) if colour is not None else padded

@@ -7,7 +7,9 @@ Each function is one verb; its row in the table at the end says what it is for.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -42,14 +44,10 @@ def _state(zone: Element) -> str:
     return {"0": "enabled", "1": "disabled"}.get(text(zone, "STATE"), text(zone, "STATE"))
 
 
-def _columns(here: str) -> tuple[Column[Element], ...]:
-    """``here`` is the address of the zone that answers."""
-
-    def current(zone: Element) -> str:
-        return "*" if _same_address(text(zone, "TEMPLATE/ENDPOINT"), here) else ""
-
+def _columns(is_here: Callable[[Element], bool]) -> tuple[Column[Element], ...]:
+    """``is_here`` tells the zone that answers by its record."""
     return (
-        Column("C", current, about="* marks the zone that answers you."),
+        Column("C", lambda zone: "*" if is_here(zone) else "", about="* marks the zone that answers you."),
         Column("ID", text_of("ID"), right=True, about="Id of the zone."),
         Column("NAME", text_of("NAME"), about="Name of the zone."),
         Column("STATE", _state, colour=state_colour, about="A disabled zone refuses all that changes it."),
@@ -59,6 +57,24 @@ def _columns(here: str) -> tuple[Column[Element], ...]:
 
 def _of_record(column: Column[Element]) -> Column[ZoneStatus]:
     return Column(column.title, lambda row: column.pick(row.zone), column.right, column.colour)
+
+
+def _answering(connection: Connection) -> Callable[[Element], bool]:
+    """Tells the zone that answers by its id; by its address if it keeps its configuration to itself."""
+
+    @cache
+    def own() -> int | None:
+        try:
+            return connection.own_zone()
+        except RefusedError:
+            return None
+
+    def is_here(zone: Element) -> bool:
+        if own() is None:
+            return _same_address(text(zone, "TEMPLATE/ENDPOINT"), connection.endpoint.url)
+        return own() == number(zone, "ID")
+
+    return is_here
 
 
 def _same_address(url: str, here: str) -> bool:
@@ -107,7 +123,7 @@ def disable(connection: Connection, zones: str) -> None:
 
 
 def show_list(connection: Connection, all_zones: bool, status: bool, **shown: Any) -> None:
-    columns = _columns(connection.endpoint.url)
+    columns = _columns(_answering(connection))
     if not status:
         lister("one.zonepool.info", "ZONE", columns)(connection, all_zones, **shown)
         return
@@ -161,7 +177,7 @@ def _id(connection: Connection, zone_ref: str) -> int:
     return connection.id_of("zone", references.parse_one(zone_ref))
 
 
-LISTED: tuple[Column[Any], ...] = (*_columns(""), *(replace(column, extra=True) for column in STATUS_COLUMNS))
+LISTED: tuple[Column[Any], ...] = (*_columns(lambda zone: False), *(replace(column, extra=True) for column in STATUS_COLUMNS))
 
 # fmt: off
 ZONE_COMMANDS = (
