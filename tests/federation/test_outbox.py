@@ -205,6 +205,21 @@ def test_one_that_the_master_refuses_stays_and_holds_up_no_other(tmp_path: Path)
     run(test)
 
 
+def test_a_sender_that_is_woken_and_stopped_at_once_stops(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with zone_at(tmp_path / "a") as zone:
+            await put_operation(zone, ZoneOperation("host painted", b"\xc0"))  # it waits for minutes before it tries that again
+            sender = Sender(zone.database, zone.links, lambda: None)
+            task = asyncio.create_task(sender.run())
+            await asyncio.sleep(0.2)
+            sender._wake.set()
+            task.cancel()
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled()
+
+    run(test)
+
+
 def test_a_revoked_zone_s_operations_stay_with_it(tmp_path: Path) -> None:
     async def test() -> None:
         async with two_zones(tmp_path) as (counter, master, slave):

@@ -11,6 +11,7 @@ Not here: what an operation means and who may ask for it (operations.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -111,10 +112,10 @@ class Sender:
                 if self._failures:  # what came meanwhile need not hurry: the master does not take it either
                     await asyncio.sleep(pause_s or 0.0)
                     continue
-                try:
-                    await asyncio.wait_for(self._wake.wait(), pause_s)
-                except TimeoutError:
-                    continue
+                # not wait_for(): in Python 3.11 it loses a cancellation that comes as the wait ends
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
         finally:
             unsubscribe()
 
