@@ -126,6 +126,21 @@ async def emptied(zone: Zone) -> None:
     await until(lambda: not left(zone))
 
 
+def test_what_waits_is_counted_with_the_age_of_the_oldest(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with zone_at(tmp_path / "a") as zone:
+
+            def backlog() -> outbox.Backlog:
+                with zone.database.read() as tx:
+                    return outbox.backlog(tx, 5_001)
+
+            assert backlog() == outbox.Backlog(0, None)
+            await put(zone, 3, 1, 2)
+            assert backlog() == outbox.Backlog(3, 5.0)
+
+    run(test)
+
+
 def test_what_waits_is_sent_in_order_and_what_comes_later_too(tmp_path: Path) -> None:
     async def test() -> None:
         async with two_zones(tmp_path) as (counter, master, slave):

@@ -75,6 +75,19 @@ def waiting(tx: ReadTx, *, after: int = 0, limit: int = BATCH) -> list[Waiting]:
     return [Waiting(place, request_id, ZoneOperation(kind, bytes(body))) for place, request_id, kind, body in found]
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """How much waits in the outbox. ``oldest_s`` is the age in seconds of the oldest operation, None if none waits."""
+
+    waiting: int
+    oldest_s: float | None
+
+
+def backlog(tx: ReadTx, now_ms: int) -> Backlog:
+    """How much the master has not taken yet, and for how long."""
+    ((count, oldest_ms),) = tx.fetch("SELECT count(*), min(made_at) FROM outbox")
+    return Backlog(count, None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000))
+
+
 def remove(tx: ZoneTx, place: int) -> None:
     """Forget an operation that is done."""
     tx.execute("DELETE FROM outbox WHERE id = ?", (place,))
