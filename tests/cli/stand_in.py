@@ -63,6 +63,7 @@ class StandIn:
         self.calls: list[tuple[str, list[Any]]] = []
         self.connections = 0
         self.hold: threading.Event | None = None  # set: calls wait for it before they are answered
+        self.unserved: set[str] = set()  # methods that this zone refuses
         self.held = ""  # only calls of this method wait, if one is named
         self.asked = threading.Event()
         self._server = _Server(self)
@@ -86,7 +87,7 @@ class StandIn:
     def answer(self, body: bytes) -> bytes:
         try:
             request = xmlrpc.decode(body)
-            method = _METHODS.get(request.method)
+            method = None if request.method in self.unserved else _METHODS.get(request.method)
             if method is None:
                 raise xmlrpc.unknown_method(request.method)
             session, *params = request.params

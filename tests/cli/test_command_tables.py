@@ -11,7 +11,7 @@ from koinon.cli.commands import Command
 from koinon.cli.main import NOUNS
 from koinon.wire.calls import CALLS
 
-ROWS = [pytest.param(noun, row, id=f"{noun} {row.verb}") for noun, (_, rows) in NOUNS.items() for row in rows]
+ROWS = [pytest.param(noun, row, id=f"{noun} {row.verb}") for noun, one in NOUNS.items() for row in one.rows()]
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "command-line.md"
 
 
@@ -30,5 +30,5 @@ def test_the_guide_tells_of_every_verb(noun: str, row: Command) -> None:
 
 def test_every_change_that_the_api_allows_has_a_command() -> None:
     nouns = ("one.user.", "one.group.", "one.vdc.", "one.acl.", "one.zone.", "one.cluster.", "one.host.", "one.document.")
-    used = {call for _, rows in NOUNS.values() for row in rows for call in row.calls}
+    used = {call for one in NOUNS.values() for row in one.rows() for call in row.calls}
     assert {name for name in CALLS if name.startswith(nouns)} - used == set()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from koinon.cli.completion import SHELLS, words_of
-from koinon.cli.main import NOUNS, root
+from koinon.cli.completion import words_of
+from koinon.cli.main import NOUNS, SHELLS, root
 from tests.cli.conftest import Koinon
 
 #: what is typed up to the cursor; one of the words offered, and one that must not be
@@ -80,8 +80,8 @@ def test_a_shell_offers_what_may_follow(shell: str, koinon: Koinon, tmp_path: Pa
 def test_the_script_names_every_verb_and_needs_no_zone(koinon: Koinon, shell: str) -> None:
     outcome = koinon("completion", shell)
     assert outcome.code == 0
-    for noun, (_, rows) in NOUNS.items():
-        for row in rows:
+    for noun, one in NOUNS.items():
+        for row in one.rows():
             assert f"{noun} {row.verb}" in outcome.out
     assert "$(koinon" not in outcome.out  # static: no key press starts a program
 

@@ -78,13 +78,27 @@ def test_columns_line_up_under_wide_and_combining_characters(capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines() == ["NAME  END", "ab    |", "日本  |", "e\u0301     |"]
 
 
-def test_colours_are_for_terminals_and_end_no_line_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_colours_are_for_terminals_and_end_no_line_in_blanks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     columns = [Column[str]("STATE", str, colour=state_colour)]
     print_table(columns, ["yes"])
     assert capsys.readouterr().out == "STATE\nyes\n"
     with click.Context(click.Command("any"), color=True):  # as on a terminal
         print_table(columns, ["disabled", "yes", "odd"])
     assert capsys.readouterr().out == "STATE\n\x1b[31mdisabled\x1b[0m\n\x1b[32myes\x1b[0m\nodd\n"
+
+
+@pytest.mark.parametrize(("name", "value", "coloured"), [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False)])
+def test_a_terminal_that_wants_no_colours_gets_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str, coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(name, value)
+    with click.Context(click.Command("any"), color=True):
+        print_table([Column[str]("STATE", str, colour=state_colour)], ["yes"])
+    assert ("\x1b" in capsys.readouterr().out) == coloured
 
 
 @given(st.text())

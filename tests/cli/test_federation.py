@@ -173,6 +173,35 @@ def test_join_says_what_became_of_the_old_password(admin: Admin, koinon: Koinon)
     assert admin.asked == [("POST /federation/join", {"token": "TOKEN", "replace": True})]
 
 
+def test_join_says_what_is_someone_elses_now(admin: Admin, koinon: Koinon) -> None:
+    answer = {"zone_id": 100, "federation_id": "abc", "epoch": 1, "position": 9, "other_owners": ["documents 7 of user 2", "quotas"]}
+    admin.answers["POST /federation/join"] = (200, answer)
+    outcome = koinon("federation", "join", "TOKEN", "--replace")
+    assert outcome.code == 0
+    assert "mean someone else" in outcome.err
+    assert outcome.err.endswith("  documents 7 of user 2\n  quotas\n")
+
+
+def test_a_plan_lists_what_a_join_would_do(admin: Admin, koinon: Koinon) -> None:
+    answer: dict[str, Any] = {"zone_id": 100, "federation_id": "abc", "clashes": ["user 2"], "other_owners": ["documents 7\n"]}
+    admin.answers["POST /federation/join"] = (200, answer)
+    outcome = koinon("federation", "join", "TOKEN", "--plan")
+    assert outcome.code == 0
+    assert ["WOULD", "BE", "LOST", ":", "1"] in outcome.lines
+    assert outcome.out.endswith("\nWOULD BE LOST\n  user 2\n\nOTHER OWNERS\n  documents 7\\n\n")
+    assert "`join` would refuse" in outcome.err
+    assert admin.asked == [("POST /federation/join", {"token": "TOKEN", "plan": True})]
+    admin.answers["POST /federation/join"] = (200, answer | {"clashes": [], "other_owners": []})
+    assert "loses nothing" in koinon("federation", "join", "TOKEN", "--plan").err
+    assert koinon("federation", "join", "TOKEN", "--plan", "--replace").code == 2
+
+
+def test_status_tells_what_waits_for_the_master(admin: Admin, koinon: Koinon) -> None:
+    assert "OUTBOX" not in koinon("federation", "status").out
+    admin.answers["GET /status"] = (200, {**STATUS, "outbox": {"waiting": 3, "oldest_s": 12.34}})
+    assert "OUTBOX     : 3 operation(s) wait to be taken, the oldest for 12.3 s" in koinon("federation", "status").out
+
+
 def test_a_refused_join_lists_the_clashes(admin: Admin, koinon: Koinon) -> None:
     admin.answers["POST /federation/join"] = (409, {"error": "This zone has users of its own.", "clashes": ["user alice", "group dev"]})
     outcome = koinon("federation", "join", "TOKEN")

@@ -62,7 +62,7 @@ def test_unlike_is_what_like_is_not(cell: str, wanted: str) -> None:
     assert Condition("A", "~", "").holds(cell)
 
 
-LISTS = [(noun, row.verb) for noun, (_, rows) in NOUNS.items() for row in rows if any(one.name == "filters" for one in row.parameters)]
+LISTS = [(noun, row.verb) for noun, one in NOUNS.items() for row in one.rows() if any(one.name == "filters" for one in row.parameters)]
 
 
 @pytest.mark.parametrize(("noun", "verb"), LISTS)
@@ -80,5 +80,7 @@ def test_every_noun_with_a_pool_lists_alike() -> None:
     for noun in lists:
         command = root(lambda config: 0).commands[noun]
         assert isinstance(command, click.Group)
-        names = {name for parameter in command.commands["list"].params for name in parameter.opts}
+        verb = command.get_command(click.Context(command), "list")
+        assert verb is not None
+        names = {name for parameter in verb.params for name in parameter.opts}
         assert {"--list", "--filter", "--describe", "--json", "--yaml", "--xml", "--csv", "--all-zones"} <= names

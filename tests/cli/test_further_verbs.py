@@ -62,3 +62,33 @@ def test_documents_are_shown_as_yaml(zone: StandIn, koinon: Koinon) -> None:
     zone.users[0].tokens = {"abcdefghij": (-1, 1), "klmnopqrst": (-1, -1)}
     assert koinon("user", "token-list", "--filter", "GROUP=*", "--list", "token").lines == [["TOKEN"], ["ffffffffklmnopqr"]]
     assert "abcdefgh" not in koinon("user", "token-list", "--filter", "GROUP=*", "--yaml").out
+
+
+def test_a_password_is_read_from_a_file_and_hashed_for_drivers_that_want_it(zone: StandIn, koinon: Koinon, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret\nnot this\n")
+    assert koinon("user", "create", "alice", "-r", str(file)).code == 0
+    assert koinon("user", "create", "server", str(file), "-r", "--sha256", "--driver", "server_cipher").code == 0
+    assert koinon("user", "passwd", "alice", "other", "--sha256").code == 0
+    assert koinon("user", "chauth", "alice", "--driver", "ldap").code == 0
+    assert koinon("user", "chauth", "alice", "ssh", "-r", str(file)).code == 0
+    digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+    assert [call[1] for call in zone.made("one.user.allocate")] == ["secret", digest]
+    assert zone.made("one.user.passwd")[0][1] == "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa"
+    assert [call[1:] for call in zone.made("one.user.chauth")] == [["ldap", ""], ["ssh", "secret"]]
+    for wrong in (
+        ("create", "bob", "-r"),
+        ("create", "bob", "-r", str(tmp_path / "none")),
+        ("chauth", "alice"),
+        ("chauth", "alice", "ssh", "-r"),
+    ):
+        assert koinon("user", *wrong).code == 2, wrong
+
+
+def test_one_command_as_somebody_else(zone: StandIn, koinon: Koinon) -> None:
+    zone.users[5] = User(5, "carol", "her own")
+    assert "NAME    : carol" in koinon("user", "show", "--user", "carol", "--password", "her own").out
+    assert "NAME    : carol" in koinon("user", "show", "--user", "carol", stdin="her own\n").out
+    assert "NAME    : oneadmin" in koinon("user", "show").out
+    assert koinon("user", "show", "--user", "carol", "--password", "wrong").code == 1
+    assert "goes with --user" in koinon("user", "show", "--password", "x").err

@@ -151,3 +151,33 @@ def test_what_is_written_wrongly_is_refused_before_anything_is_asked(
 def test_xml_and_a_name_do_not_go_together(koinon: Koinon, zone: RealZone) -> None:
     assert "in XML" in refused(koinon, "document", "create", "-", "-t", "1", "-n", "a", stdin="<T><NAME>b</NAME></T>", code=2)
     assert done(koinon, "document", "create", "-", "-t", "1", stdin="<T><NAME>b</NAME></T>") == [["ID:", "0"]]
+
+
+def test_hosts_and_clusters_are_made_with_a_template(koinon: Koinon, zone: RealZone, tmp_path: Path) -> None:
+    file = tmp_path / "template"
+    file.write_text("RACK = 7\n")
+    done(koinon, "cluster", "create", "east", "--set", "ROW=3")
+    done(koinon, "host", "create", "h0", str(file))
+    done(koinon, "host", "create", "h1", "--template", "-", stdin="RACK = 8")
+    assert 'ROW = "3"' in koinon("cluster", "show", "east").out
+    assert [f'RACK = "{rack}"' in koinon("host", "show", host, "--decrypt").out for host, rack in (("h0", 7), ("h1", 8))] == [True, True]
+    assert "once" in refused(koinon, "host", "create", "h2", str(file), "--template", "-", code=2)
+    assert len(done(koinon, "host", "list")) == 3
+
+
+def test_hosts_are_shown_again_and_again(koinon: Koinon, zone: RealZone, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(koinon, "host", "create", "h0")
+    done(koinon, "host", "create", "h1")
+    done(koinon, "host", "disable", "h1")
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("koinon.cli.hosts.time.sleep", sleep)
+    outcome = koinon("host", "top", "-d", "2.5", "--no-header", "-l", "name,stat,tvm")
+    assert (outcome.code, waits) == (130, [2.5] * 3)
+    assert outcome.lines == [["h0", "init", "0"], ["h1", "dsbl", "0"]] * 3
+    assert koinon("host", "top", "-d", "0").code == 2

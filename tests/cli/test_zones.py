@@ -55,6 +55,12 @@ def test_list_marks_the_zone_that_answers(koinon: Koinon, zone: StandIn, branch:
         ["100", "branch", "enabled", branch.url],
         ["101", "gone", "disabled", nobody],
     ]
+    zone.zones[0] = ("OpenNebula", 0, "http://another.example:2633/RPC2")  # it is known by its id, whatever its record says
+    assert koinon("zone", "list", "-l", "c,id").lines[1:] == [["*", "0"], ["100"], ["101"]]
+    zone.unserved = {"one.system.config"}  # or, if it does not tell that, by its address
+    assert koinon("zone", "list", "-l", "c,id").lines[1:] == [["0"], ["100"], ["101"]]
+    zone.zones[0] = ("OpenNebula", 0, zone.url)
+    assert koinon("zone", "list", "-l", "c,id").lines[1:] == [["*", "0"], ["100"], ["101"]]
 
 
 def test_status_has_an_honest_row_for_each_zone(koinon: Koinon, zone: StandIn, branch: StandIn, nobody: str) -> None:
@@ -94,6 +100,7 @@ def test_set_asks_the_target_and_then_keeps_it(koinon: Koinon, home: Path, branc
 
 
 def test_set_prints_the_line_for_one_shell(koinon: Koinon, home: Path, zone: StandIn, branch: StandIn) -> None:
+    assert koinon("zone", "set", "100", "-k").out == koinon("zone", "set", "100", "--print").out
     assert koinon("zone", "set", "100", "--print").out == f"export ONE_XMLRPC={branch.url}\n"
     assert (home / ".one" / "one_endpoint").read_text() == zone.url + "\n"
 
@@ -158,7 +165,8 @@ def test_other_verbs(koinon: Koinon, zone: StandIn, branch: StandIn) -> None:
     assert koinon("zone", "disable", "north").code == 0
     assert zone.zones[100][:2] == ("north", 1)
     assert ["STATE", ":", "disabled"] in koinon("zone", "show", "north").lines
-    assert koinon("zone", "enable", "100").code == 0
+    assert koinon("zone", "enable", "0,100").code == 0
+    assert [call[0] for call in zone.made("one.zone.enable")[-2:]] == [0, 100]
     assert koinon("zone", "update", "100", "-", "-a", stdin="A = 1").code == 0
     assert zone.made("one.zone.update") == [[100, "A = 1", 1]]
     assert koinon("zone", "delete", "100").code == 0

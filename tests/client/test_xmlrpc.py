@@ -61,7 +61,7 @@ def _read_request(connection: socket.socket) -> None:
 
 
 def _client(zone: StandIn) -> Client:
-    return Client(Endpoint.parse(zone.url, "the test"), "oneadmin:opennebula")
+    return Client(Endpoint.parse(zone.url, "the test"), "oneadmin:opennebula", answer_s=30.0)
 
 
 def test_one_connection_serves_many_calls() -> None:
@@ -163,7 +163,7 @@ def test_nobody_there(url: str) -> None:
         taken.bind(("127.0.0.1", 0))
         endpoint = Endpoint.parse(url.format(port=taken.getsockname()[1]), "the test")
         with (
-            Client(endpoint, "a:b") as client,
+            Client(endpoint, "a:b", answer_s=30.0) as client,
             pytest.raises(UnreachableError, match=r"\(from the test\) can't be reached: .*refused|host name"),
         ):
             client.call("one.user.info", -1)

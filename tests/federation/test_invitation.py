@@ -73,6 +73,21 @@ def test_the_secret_is_not_stored(tmp_path: Path) -> None:
     assert SECRET not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
+def _reopen(tx: ZoneTx) -> None:
+    assert invitation.reopen(tx, 100)
+
+
+def test_it_works_again_once_its_use_was_taken_back(tmp_path: Path) -> None:
+    """For what is left of its hour; then the use counts again."""
+    in_database(tmp_path, use(), _reopen, use(), use(after_s=VALID_S + 1))
+
+
+def test_what_was_not_used_is_not_reopened(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    in_database(tmp_path, lambda tx: seen.extend([invitation.reopen(tx, 100), invitation.reopen(tx, 101)]))
+    assert seen == [False, False]
+
+
 def test_the_same_key_may_repeat_it_even_past_the_hour(tmp_path: Path) -> None:
     in_database(tmp_path, use(), use(), use(after_s=VALID_S + 1))
 
@@ -86,8 +101,19 @@ def test_the_same_key_may_repeat_it_even_past_the_hour(tmp_path: Path) -> None:
         ([use(zone_id=101)], "no such invitation"),
         ([lambda tx: invitation.cancel(tx, 100), use()], "no such invitation"),
         ([lambda tx: invitation.create(tx, 100, b"n" * 32, now_s=NOW), use()], "no such invitation"),
+        ([use(), _reopen, use(after_s=VALID_S)], "expired"),
+        ([use(), _reopen, use(OTHER)], "another key"),
     ],
-    ids=["expired", "used by another key", "wrong secret", "another zone", "withdrawn", "replaced"],
+    ids=[
+        "expired",
+        "used by another key",
+        "wrong secret",
+        "another zone",
+        "withdrawn",
+        "replaced",
+        "reopened, expired",
+        "reopened, other key",
+    ],
 )
 def test_it_works_for_nobody_else_and_says_why(tmp_path: Path, jobs: list[Callable[[ZoneTx], Any]], says: str) -> None:
     with pytest.raises(InvitationError, match=says):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from koinon.database.transactions import SharedTx
+from koinon.database.transactions import SharedTx, ZoneTx
 from koinon.errors import ActionError, BadArgumentError, InternalError, UnavailableError
-from koinon.federation import reign, trust
+from koinon.federation import invitation, reign, trust
 from koinon.federation.invitation import InvitationError, Token
 from koinon.federation.joining import ClashError, Joined
 from koinon.federation.keys import KeyStore, certified_key, is_signed_by, raw_public_key, read_private_key
@@ -103,6 +103,7 @@ def test_a_join_whose_reply_was_lost_is_repeated_with_the_same_line(tmp_path: Pa
             with pytest.raises(UnavailableError, match="broke"):
                 await joining.join(invited.token)
             assert zone.database.state().role == "standalone"
+            assert trust_of(master, 100).trust == "INVITED"
             assert (tmp_path / "b" / "one_auth").exists()
             with pytest.raises(ActionError, match="another key"):
                 await thief.joining(master).join(invited.token)
@@ -136,6 +137,101 @@ def test_a_zone_with_users_of_its_own_is_refused_and_nothing_changes(tmp_path: P
             assert (tmp_path / "b" / "one_auth").exists()
 
     run(test)
+
+
+def test_a_zone_that_was_refused_is_shown_as_invited_and_may_come_after_all(tmp_path: Path) -> None:
+    """With the same line, until it expires; nobody else with it."""
+
+    async def test() -> None:
+        async with (
+            master_at(tmp_path / "a", user(2, "ann")) as master,
+            zone_at(tmp_path / "b", user(2, "bob")) as zone,
+            zone_at(tmp_path / "c") as thief,
+        ):
+            token = (await master.membership.invite("branch", None)).token
+            with pytest.raises(ClashError):
+                await zone.joining(master).join(token)
+            record = trust_of(master, 100)
+            assert (record.trust, record.key, record.instance, record.federation_endpoint) == ("INVITED", None, "", "-")
+            with pytest.raises(ActionError, match="another key"):
+                await thief.joining(master).join(token)
+            assert trust_of(master, 100).trust == "INVITED"
+            await zone.joining(master).join(token, replace=True)
+            assert trust_of(master, 100).trust == "ENROLLED"
+
+    run(test)
+
+
+def test_a_zone_whose_invitation_was_withdrawn_meanwhile_is_shown_as_gone(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with master_at(tmp_path / "a") as master, zone_at(tmp_path / "b") as zone:
+            await join(zone, master)
+            await master.database.write_zone("test", lambda tx: invitation.cancel(tx, 100))
+            await master.membership.accept_withdrawal(100)
+            assert trust_of(master, 100).trust == "LEFT"
+
+    run(test)
+
+
+def test_a_master_that_cannot_be_told_does_not_hide_why_the_join_failed(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with master_at(tmp_path / "a", user(2, "ann")) as master, zone_at(tmp_path / "b", user(2, "bob")) as zone:
+            joining = zone.joining(master)
+            load = joining._load_snapshot
+
+            async def load_and_cut(link: Link, check: Any, also: Any, at_least: int) -> Any:
+                try:
+                    return await load(link, check, also, at_least)
+                finally:
+                    await master.membership.revoke(100)  # from here on our requests are refused
+
+            joining._load_snapshot = load_and_cut
+            token = (await master.membership.invite("branch", None)).token
+            with pytest.raises(ClashError):
+                await joining.join(token)
+            assert trust_of(master, 100).trust == "REVOKED"
+
+    run(test)
+
+
+def test_a_plan_tells_what_would_be_lost_and_whose_things_would_be_and_changes_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with (
+            master_at(tmp_path / "a", user(2, "ann")) as master,
+            zone_at(tmp_path / "b", user(2, "bob"), user(3, "cleo")) as zone,
+        ):
+            await zone.database.write_zone("documents", _documents)
+            before = zone.database.state()
+            token = (await master.membership.invite("branch", None)).token
+            joining = zone.joining(master)
+            for _ in range(2):  # as often as one likes
+                plan = await joining.plan(token)
+                assert (plan.zone_id, plan.federation_id) == (100, master.database.state().federation_id)
+                assert plan.clashes == [
+                    "user 2 'bob': the federation's user 2 is 'ann'",
+                    "user 3 'cleo': it is only here and would be lost",
+                ]
+                assert plan.other_owners == [
+                    "documents 7, 8 of user 2, which is 'bob' here and 'ann' in the federation",
+                    "documents 9 of user 3, which is 'cleo' here and nobody in the federation",
+                ]
+                assert trust_of(master, 100).trust == "INVITED"
+            assert zone.database.state().head == before.head
+            assert zone.database.state().role == "standalone"
+            assert not [file for file in (tmp_path / "b" / "federation").iterdir() if file.suffix == ".crt"]
+            assert (await joining.join(token, replace=True)).other_owners == plan.other_owners
+            with pytest.raises(ActionError, match="in a federation already"):
+                await joining.plan(token)
+
+    run(test)
+
+
+def _documents(tx: ZoneTx) -> None:
+    for oid, uid in ((6, 0), (7, 2), (8, 2), (9, 3)):
+        tx.execute(
+            "INSERT INTO document_pool (oid, name, body, type, uid, gid, owner_u, group_u, other_u) VALUES (?, ?, '', 0, ?, 1, 1, 0, 0)",
+            (oid, f"document{oid}", uid),
+        )
 
 
 def test_replace_gives_up_what_the_zone_had(tmp_path: Path) -> None:

@@ -126,6 +126,21 @@ async def emptied(zone: Zone) -> None:
     await until(lambda: not left(zone))
 
 
+def test_what_waits_is_counted_with_the_age_of_the_oldest(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with zone_at(tmp_path / "a") as zone:
+
+            def backlog() -> outbox.Backlog:
+                with zone.database.read() as tx:
+                    return outbox.backlog(tx, 5_001)
+
+            assert backlog() == outbox.Backlog(0, None)
+            await put(zone, 3, 1, 2)
+            assert backlog() == outbox.Backlog(3, 5.0)
+
+    run(test)
+
+
 def test_what_waits_is_sent_in_order_and_what_comes_later_too(tmp_path: Path) -> None:
     async def test() -> None:
         async with two_zones(tmp_path) as (counter, master, slave):
@@ -201,6 +216,21 @@ def test_one_that_the_master_refuses_stays_and_holds_up_no_other(tmp_path: Path)
                 await until(lambda: not ruled(master))
             with slave.database.read() as tx:
                 assert [one.operation for one in outbox.waiting(tx)][:1] == [unknown]
+
+    run(test)
+
+
+def test_a_sender_that_is_woken_and_stopped_at_once_stops(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with zone_at(tmp_path / "a") as zone:
+            await put_operation(zone, ZoneOperation("host painted", b"\xc0"))  # it waits for minutes before it tries that again
+            sender = Sender(zone.database, zone.links, lambda: None)
+            task = asyncio.create_task(sender.run())
+            await asyncio.sleep(0.2)
+            sender._wake.set()
+            task.cancel()
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled()
 
     run(test)
 

@@ -33,6 +33,12 @@ def newcomer(tmp_path: Path) -> Iterator[Zone]:
         zone.stop()
 
 
+def _trust(master: Zone, name: str) -> str:
+    """What the master's status says of a zone."""
+    (found,) = (zone["trust"] for zone in master.status()["zones"] if zone["name"] == name)
+    return str(found)
+
+
 def test_a_zone_joins_with_one_line_and_takes_the_federations_users(zones: Federation, newcomer: Zone) -> None:
     """Afterwards user 0 is the federation's, and the zone's old password is out of the way."""
     own = newcomer.secret
@@ -52,9 +58,10 @@ def test_a_zone_joins_with_one_line_and_takes_the_federations_users(zones: Feder
 
 
 def test_a_zone_with_users_of_its_own_is_refused_with_their_names(zones: Federation, newcomer: Zone) -> None:
-    """Nothing of either side changes; ``--replace`` says that the zone's own may go."""
+    """Nothing of either side changes; ``--plan`` tells as much, and whose documents would be; ``--replace`` says that it may go."""
     one = newcomer.client()
-    one.user.allocate("local-hero", "Secret1", "", [])
+    hero = one.user.allocate("local-hero", "Secret1", "", [])
+    notes = newcomer.client("local-hero", "Secret1").document.allocate("NAME = notes", 200)
     one.group.allocate("local-heroes")
     token = invite(zones.master, newcomer.name, newcomer.endpoint)
     refused = newcomer.federation("join", token, check=False)
@@ -62,8 +69,15 @@ def test_a_zone_with_users_of_its_own_is_refused_with_their_names(zones: Federat
     for name in ("local-hero", "local-heroes"):
         assert name in refused.stdout + refused.stderr
     assert newcomer.status()["role"] == "standalone"
+    assert _trust(zones.master, newcomer.name) == "INVITED"
+    planned = newcomer.federation("join", token, "--plan")
+    assert "local-hero" in planned.stdout
+    assert f"documents {notes} of user {hero}, which is 'local-hero' here and" in planned.stdout
+    assert _trust(zones.master, newcomer.name) == "INVITED"
     assert "local-hero" in {user.NAME for user in newcomer.client().userpool.info().USER}
-    newcomer.federation("join", token, "--replace")
+    joined = newcomer.federation("join", token, "--replace")
+    assert f"documents {notes} of user {hero}" in joined.stderr
+    assert _trust(zones.master, newcomer.name) == "ENROLLED"
     Federation([zones.master, newcomer], None).settled()
     assert "local-hero" not in {user.NAME for user in zones.client(newcomer).userpool.info().USER}
 

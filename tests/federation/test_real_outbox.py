@@ -124,6 +124,10 @@ def test_nothing_is_lost_when_the_slave_is_killed_before_it_could_send(zones: Fe
     (request_id,) = _waiting(slave)
     slave.start()
     assert _waiting(slave) == [request_id]
+    told = slave.status()["outbox"]
+    assert told["waiting"] == 1
+    assert told["oldest_s"] > 0
+    assert "OUTBOX     : 1 operation(s) wait" in slave.federation("status").stdout
     zones.master.start()
     hosts.gone_from(slave)
     assert _done(zones.master, request_id) == [False]

@@ -289,3 +289,35 @@ def test_only_administrators_let_a_zone_act_for_users(site: Site) -> None:
     assert site.read(lambda tx: zones.find(tx, BRANCH)).template.get("ACT_FOR") == "NO"  # type: ignore[union-attr]  # it is there
     made = site.write(lambda tx: zones.create(tx, keeper, 'NAME="mine" ENDPOINT="z" ACT_FOR="YES"'))
     assert not site.read(lambda tx: zones.acts_for_users(tx, made))
+
+
+@pytest.mark.parametrize("zone_id", [0, BRANCH], ids=["own zone", "another zone"])
+@pytest.mark.parametrize("uid", [1, 2], ids=["server", "target"])
+def test_whoever_is_disabled_after_the_log_in_writes_nothing(door: Door, zone_id: int, uid: int) -> None:
+    add_branch(door.site, 'ACT_FOR="YES"')
+    assert door.opens(session("ada")) is not None  # at the master the zone's own servers have sessions that read alike
+    caller = door.enter(session("ada"), zone_id)
+    who = door.login.renewal(session("ada"), caller, None)
+    assert door.site.read(who) == caller
+    door.site.write(lambda tx: users.set_enabled(tx, ADMIN, uid, False))
+    with pytest.raises(AuthenticationError):
+        door.site.read(who)
+
+
+def test_leave_to_act_that_is_taken_back_after_the_log_in_is_gone(door: Door) -> None:
+    add_branch(door.site, 'ACT_FOR="YES"')
+    who = door.login.renewal(session("ada"), door.enter(session("ada"), BRANCH), None)
+    door.site.write(lambda tx: zones.update(tx, ADMIN, BRANCH, 'ENDPOINT="http://b:2633/RPC2"', 0))
+    with pytest.raises(AuthorizationError):
+        door.site.read(who)
+
+
+def test_a_token_that_ends_after_the_log_in_writes_nothing_once_anything_changed(door: Door) -> None:
+    caller = door.enter(session("ada"))
+    seen = door.site.database.state()
+    who = door.login.renewal(session("ada"), caller, seen)
+    door.now = 3000
+    assert door.site.read(who) is caller  # let in in time, and no user is another since
+    door.site.add_user("bob")
+    with pytest.raises(AuthenticationError):
+        door.site.read(who)

@@ -3,7 +3,8 @@
 Path:     http.py, daemon/plain_calls.py -> Dispatcher.begin() -> a bound function, here or (shared writes on a slave) on the master through
           federation.forwarding
           another zone's redirect -> Dispatcher.answer_forwarded()
-Holds:    the session is checked before anything else is said; every failure becomes OpenNebula's array, every unreadable call a fault.
+Holds:    the session is checked before anything else is said, and once more where a write is made; every failure becomes OpenNebula's
+          array, every unreadable call a fault.
           What only this zone has is written here, whatever its role, and never for a caller of another zone.
 Not here: what a call does (bindings.py and the domain); how a redirect travels (federation/forwarding.py).
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import structlog
 from structlog.contextvars import bind_contextvars, get_contextvars
@@ -36,6 +37,9 @@ from koinon.wire.calls import CALLS, Call, Runs
 from koinon.wire.values import Value
 
 log = structlog.get_logger(__name__)
+
+#: Says, in the transaction that makes a write, who calls.
+Who: TypeAlias = Callable[[ReadTx], Caller]
 
 _LONG: Final = 256 * 1024  #: bytes of a call that take some milliseconds to read
 
@@ -192,6 +196,7 @@ class Dispatcher:
             state = tx.state
             caller = self._login.remembered(session, tx, state.zone_id, clock.now_s())
             reply = None if caller is None else self._read_now(call, bound, tx, caller, arguments, terms)
+        seen = None if caller is None else state
         if caller is None:
             caller = await self._login.authenticate(session, state.zone_id)
             with self._database.read() as tx:
@@ -202,15 +207,16 @@ class Dispatcher:
         if bound.in_thread:
             return await self._read_in_thread(call, bound, caller, arguments, terms)
         _require_home(call, arguments, state.zone_id)
+        who = self._login.renewal(session, caller, seen)
         if call.runs is Runs.LOCAL:
-            return Reply(await self._write_here(call, bound, caller, arguments, terms.if_match), self._database.state().head.position)
+            return Reply(await self._write_here(call, bound, caller, who, arguments, terms.if_match), self._database.state().head.position)
         request_id = _begin_request(_once_id(caller, terms))
         if state.role == "slave":
             return Reply(*await self._forwarding.redirect(call.name, body, request_id, secret=terms.once_secret, if_match=terms.if_match))
         request = Request(state.zone_id)
         if terms.once_id:
             request = request_of(body, state.zone_id, request_id, terms.once_secret)
-        written = await self._write(call, bound, caller, arguments, request, terms.if_match)
+        written = await self._write(call, bound, caller, who, arguments, request, terms.if_match)
         return Reply(written.value, written.head)
 
     async def _reach(self, after: Position) -> None:
@@ -241,24 +247,24 @@ class Dispatcher:
         return await self._database.read_in_thread(lambda tx: self._read(call, bound, tx, caller, arguments, terms))
 
     async def _write(
-        self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], request: Request, if_match: str = ""
+        self, call: Call, bound: Bound, caller: Caller, who: Who, arguments: list[Any], request: Request, if_match: str = ""
     ) -> Written[Any]:
         halted = self._halted()
         if halted is not None:
             raise InternalError(halted)
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        job = versions.guarded(call, bound.run, caller, arguments, if_match)
+        job = versions.guarded(call, bound.run, who, arguments, if_match)
         written = await self._database.write_shared(call.name, job, request=request)
         log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, head=str(written.head))
         return written
 
-    async def _write_here(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], if_match: str) -> Any:
+    async def _write_here(self, call: Call, bound: Bound, caller: Caller, who: Who, arguments: list[Any], if_match: str) -> Any:
         """Write what only this zone has; its master need not be there for it."""
         _begin_request()
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        job = versions.guarded(call, bound.run, caller, arguments, if_match)
+        job = versions.guarded(call, bound.run, who, arguments, if_match)
         if bound.cleans_up and self._database.state().role != "slave" and self._halted() is None:
             value = (await self._database.write_shared(call.name, job)).value
         else:
@@ -293,7 +299,8 @@ class Dispatcher:
             return await self._database.write_shared(call.name, _unreachable, request=request)
         caller = await self._login.authenticate(session, request.origin_zone)
         _require_home(call, arguments, request.origin_zone)
-        return await self._write(call, self._bindings[call.name], caller, arguments, request, if_match)
+        who = self._login.renewal(session, caller, None)
+        return await self._write(call, self._bindings[call.name], caller, who, arguments, request, if_match)
 
 
 def _once_id(caller: Caller, terms: Terms) -> str:

@@ -41,18 +41,20 @@ def of(tx: ReadTx, table: str, oid: int) -> str:
     return f'"{blake2b(msgspec.msgpack.encode(shown), digest_size=16, person=b"koinon-version").hexdigest()}"'
 
 
-def guarded(call: Call, run: Callable[..., Any], caller: Caller, arguments: list[Any], if_match: str) -> Callable[[Any], Any]:
-    """A job for the writer that does ``run``; if versions are given, only when the object has one of them.
+def guarded(
+    call: Call, run: Callable[..., Any], who: Callable[[ReadTx], Caller], arguments: list[Any], if_match: str
+) -> Callable[[Any], Any]:
+    """A job for the writer that does ``run`` for the caller who ``who`` says it is; if versions are given, only when the object has one.
 
     What ``run`` itself refuses is said first: a caller without the right must not learn whether the object has changed.
     """
     if not if_match:
-        return lambda tx: run(tx, caller, *arguments)
+        return lambda tx: run(tx, who(tx), *arguments)
     table = VERSIONED[call.name.split(".")[1]]
 
     def job(tx: ReadTx) -> Any:
         present = of(tx, table, arguments[0])
-        value = run(tx, caller, *arguments)  # undone with the whole job if we raise
+        value = run(tx, who(tx), *arguments)  # undone with the whole job if we raise
         if not matches(if_match, present):
             raise ChangedError(f"The object is not the version that was given: it is {present}. Read it again.", object_id=arguments[0])
         return value

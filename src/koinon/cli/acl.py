@@ -1,6 +1,6 @@
 """The commands of access rules: ``koinon acl`` and ``oneacl``.
 
-Not here: the text of rules (objects/acl.py); what rules allow, which only zones decide.
+Not here: the text of rules (rules.py); what rules allow, which only zones decide.
 Each function is one verb; its row in the table at the end says what it is for.
 """
 
@@ -17,7 +17,6 @@ from koinon.cli.connection import Connection
 from koinon.cli.documents import text, text_of
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column
-from koinon.objects.acl import Rule, problems
 
 RULE = click.Argument(["words"], nargs=-1, required=True, metavar="RULE")
 RULES = click.Argument(["rules"], metavar="IDS")
@@ -44,6 +43,8 @@ COLUMNS = (
 
 
 def create(connection: Connection, words: tuple[str, ...]) -> None:
+    from koinon.cli.rules import parse_rule, send_rule  # here, because only this verb reads rules
+
     written = " ".join(words)
     names_zone = len(written.split()) != 3
     rule = parse_rule(written, 0)  # mistakes in the text are found before a zone is asked anything
@@ -51,7 +52,7 @@ def create(connection: Connection, words: tuple[str, ...]) -> None:
     if not names_zone:
         zone_id = connection.own_zone()
         rule = parse_rule(written, zone_id)
-    click.echo(f"ID: {_add(connection, rule)}")
+    click.echo(f"ID: {send_rule(connection, rule)}")
     click.echo(f"RULE: {rule.text()}")
     if not names_zone:
         complain(
@@ -65,28 +66,6 @@ def delete(connection: Connection, rules: str) -> None:
         if not isinstance(rule, int):
             usage(f"{rule!r} is not the id of a rule: rules have no names. See `oneacl list`.")
     each(connection, "acl", rules, lambda oid: connection.call("one.acl.delrule", oid))
-
-
-def add_rule(connection: Connection, written: str) -> str | int:
-    """Add the rule with this text, which names its zone; return its id."""
-    return _add(connection, parse_rule(written, 0))
-
-
-def _add(connection: Connection, rule: Rule) -> str | int:
-    # The zone is always sent: left out, a slave's redirect would make it the master's.
-    return connection.call("one.acl.addrule", f"{rule.user:x}", f"{rule.resource:x}", f"{rule.rights:x}", f"{rule.zone:x}")
-
-
-def parse_rule(written: str, zone_id: int) -> Rule:
-    """The rule with this text; it means zone ``zone_id`` if it names none. Refuses, as wrong usage, what no zone would take."""
-    try:
-        rule = Rule.parse(written, zone_id)
-    except ValueError as error:
-        usage(f'{str(error)[:1].upper()}{str(error)[1:]}. Write it like "@105 VM+NET/* USE #0".')
-    found = problems(rule)
-    if found:
-        usage(f"No zone takes the rule {rule.text()}: {'; '.join(found)}.")
-    return rule
 
 
 # fmt: off

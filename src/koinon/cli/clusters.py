@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import click
@@ -19,7 +20,7 @@ from koinon.cli.documents import read, text, text_of
 from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column
-from koinon.cli.template_changes import CHANGES, FILE, update_of
+from koinon.cli.template_changes import CHANGES, FILE, NEW, NewTemplate, make, update_of
 
 NAME = click.Argument(["name"])
 CLUSTER = click.Argument(["cluster"])
@@ -43,8 +44,10 @@ COLUMNS = (
 )
 
 
-def create(connection: Connection, name: str) -> None:
-    click.echo(f"ID: {connection.call('one.cluster.allocate', name)}")
+def create(connection: Connection, name: str, **given: Any) -> None:
+    template = NewTemplate(**given).read()
+    if template is not None:
+        make(connection, "cluster", template, "one.cluster.allocate", name)
 
 
 def rename(connection: Connection, cluster: str, name: str) -> None:
@@ -102,7 +105,7 @@ def _member_rows(noun: str, added: str, removed: str, listed_by: str = "") -> tu
 # fmt: off
 CLUSTER_COMMANDS = (
     #       verb       calls                                           arguments         options        help
-    command("create",  "one.cluster.allocate",                         (NAME,),          (),
+    command("create",  "one.cluster.allocate one.cluster.update",      (NAME,),          NEW,
             "Add a cluster to the zone that answers.", create),
     command("update",  "one.cluster.update one.cluster.info one.clusterpool.info", (CLUSTERS, FILE), CHANGES,
             "Change clusters' templates: from FILE (- for standard input), with --set and --unset, else in an editor.",

@@ -1,6 +1,6 @@
 """From a row of a command table to a command: arguments, options that all commands share, exit codes.
 
-Path:     users.USER_COMMANDS (and the like) -> group_of() -> click -> the row's function with a Connection
+Path:     users.USER_COMMANDS (and the like) -> NounGroup -> click -> the row's function with a Connection
 Holds:    0 done; 1 the zone said no; 2 wrong usage or set-up; 3 no answer; 130 Ctrl-C. Never a traceback.
 Not here: what each command does; the entry points (main.py).
 """
@@ -12,15 +12,18 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from koinon.cli import references
-from koinon.cli.connection import Connection
+from koinon.cli.connection import ANSWER_S, Connection
+from koinon.cli.passwords import password_from
 from koinon.cli.tables import visible_lines
 from koinon.client.errors import ClientError, RefusedError, SetupError, UnreachableError
-from koinon.client.xmlrpc import ANSWER_S
+
+SHORT_S = 2.0  # work that takes no longer needs no line that moves
 
 DONE, REFUSED, USAGE, NO_ANSWER, INTERRUPTED, BROKEN_PIPE, OUR_MISTAKE = 0, 1, 2, 3, 130, 141, 70
 
@@ -36,6 +39,11 @@ TIMEOUT = click.Option(
     show_default=True,
     help="How long to wait for an answer.",
 )
+USER = click.Option(["--user", "as_user"], metavar="NAME", help="Who you are. Default: the session file (ONE_AUTH, ~/.one/one_auth).")
+PASSWORD = click.Option(
+    ["--password", "as_password"], metavar="PASSWORD", help="Password or token of --user; else asked for, - reads it from standard input."
+)
+SHARED = (ZONE, ENDPOINT, USER, PASSWORD, TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -57,19 +65,25 @@ class Command:
     run: Callable[..., None]
 
 
+@dataclass(frozen=True)
+class Noun:
+    """What one noun is about, and where the table of its commands is: ``module:NAME``."""
+
+    help: str
+    table: str
+
+    def rows(self) -> Sequence[Command]:
+        """Load the table."""
+        module, _, name = self.table.partition(":")
+        rows: Sequence[Command] = getattr(import_module(module), name)
+        return rows
+
+
 def command(
     verb: str, calls: str, arguments: tuple[click.Parameter, ...], options: tuple[click.Parameter, ...], help: str, run: Callable[..., None]
 ) -> Command:
     """Write a row; ``calls`` are separated by blanks."""
     return Command(verb, tuple(calls.split()), (*arguments, *options), help, run)
-
-
-def group_of(name: str, help: str, rows: Sequence[Command]) -> click.Group:
-    """The commands of one noun, in the order of its table."""
-    group = InOrder(name, help=help)
-    for row in rows:
-        group.add_command(_to_click(row))
-    return group
 
 
 def each(connection: Connection, noun: str, written: str, act: Callable[[int], object]) -> None:
@@ -78,19 +92,23 @@ def each(connection: Connection, noun: str, written: str, act: Callable[[int], o
     Raises:
         RefusedError: at least one was refused. Each refusal has been printed; the error says how many only if there were several objects.
     """
+    from koinon.cli.progress import working  # here, because it needs threads and most commands ask once
+
     wanted = references.parse_many(written)
     refused, done = [], set()
-    for reference in wanted:
-        try:
-            oid = connection.id_of(noun, reference)
-            if oid not in done:
-                done.add(oid)
-                act(oid)
-        except RefusedError as error:
-            if len(wanted) == 1:
-                raise
-            refused.append(error)
-            complain(f"{noun} {reference}: {error.text}")
+    with working("", after_s=SHORT_S) as line:
+        for position, reference in enumerate(wanted):
+            line.text = f"{noun} {reference}, {position} of {len(wanted)} done,"
+            try:
+                oid = connection.id_of(noun, reference)
+                if oid not in done:
+                    done.add(oid)
+                    act(oid)
+            except RefusedError as error:
+                if len(wanted) == 1:
+                    raise
+                refused.append(error)
+                line.say(f"{noun} {reference}: {error.text}")
     if refused:
         raise RefusedError(f"{len(refused)} of {len(wanted)} were refused; the others are done.", code=refused[0].code)
 
@@ -153,18 +171,44 @@ def _to_click(row: Command) -> click.Command:
     if not row.calls:
         return click.Command(row.verb, callback=row.run, params=list(row.parameters), help=row.help, short_help=row.help)
 
-    def callback(endpoint: str | None, zone: str | None, timeout: float, **values: Any) -> None:
-        connection = Connection(os.environ, endpoint=endpoint, zone=zone, answer_s=timeout)
+    def callback(
+        endpoint: str | None, zone: str | None, timeout: float, as_user: str | None, as_password: str | None, **values: Any
+    ) -> None:
+        session = _session(as_user, as_password)
+        connection = Connection(os.environ, endpoint=endpoint, zone=zone, answer_s=timeout, session=session)
         try:
             row.run(connection, **values)
         finally:
             connection.close()
 
-    return click.Command(row.verb, callback=callback, params=[*row.parameters, ZONE, ENDPOINT, TIMEOUT], help=row.help, short_help=row.help)
+    return click.Command(row.verb, callback=callback, params=[*row.parameters, *SHARED], help=row.help, short_help=row.help)
+
+
+def _session(name: str | None, password: str | None) -> str | None:
+    """``user:secret`` if the person says who they are."""
+    if name is None:
+        if password is not None:
+            usage("--password goes with --user.")
+        return None
+    return f"{name}:{password_from(password, f'Password of {name}', confirm=False)}"
 
 
 class InOrder(click.Group):
-    """Commands in the order of their table: what belongs together stays together."""
+    """Commands in the order in which they were added: what belongs together stays together."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+class NounGroup(click.Group):
+    """The commands of one noun in the order of its table, which is loaded when one of them is asked for."""
+
+    def __init__(self, noun: Noun, name: str, **settings: Any) -> None:
+        super().__init__(name, help=noun.help, **settings)
+        self._noun = noun
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [row.verb for row in self._noun.rows()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return next((_to_click(row) for row in self._noun.rows() if row.verb == cmd_name), None)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import click
 
-SHELLS = ("bash", "zsh", "fish")
-
 
 @dataclass(frozen=True)
 class Flag:
@@ -43,7 +41,8 @@ def words_of(command: click.Command) -> Word:
         )
     short = command.get_short_help_str(100)
     if isinstance(command, click.Group):
-        return Word(command.name or "", short, tuple(words_of(inner) for inner in command.commands.values()), flags)
+        inner = (command.get_command(context, name) for name in command.list_commands(context))
+        return Word(command.name or "", short, tuple(words_of(one) for one in inner if one is not None), flags)
     choices = (parameter.type for parameter in command.params if isinstance(parameter, click.Argument))
     return Word(
         command.name or "", short, tuple(Word(one, "") for type in choices if isinstance(type, click.Choice) for one in type.choices), flags

@@ -7,13 +7,18 @@ Not here: what commands do (users.py, groups.py, acl.py, zones.py); where addres
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from koinon.cli import documents, references
 from koinon.client import contexts
 from koinon.client.contexts import Endpoint
 from koinon.client.errors import RefusedError
-from koinon.client.xmlrpc import ANSWER_S, Client, Value
+
+if TYPE_CHECKING:
+    from koinon.client.xmlrpc import Client, Value
+
+ANSWER_S = 30.0  # a redirected write may take 15 s on the master and 5 s to come back to the zone
 
 #: noun -> what lists it: the call, the name of its elements, further parameters
 POOLS: dict[str, tuple[str, str, tuple[int, ...]]] = {
@@ -99,7 +104,7 @@ class Connection:
         method, tag, parameters = POOLS[noun]
         if noun not in self._pools:
             self._pools[noun] = self.document(method, *parameters)
-        return sorted(self._pools[noun].findall(tag), key=lambda element: documents.number(element, "ID"))
+        return documents.ascending(self._pools[noun], tag)
 
     def id_of(self, noun: str, reference: references.Reference) -> int:
         """The id that ``reference`` means: itself, or that of the object with this name.
@@ -134,11 +139,11 @@ class Connection:
 
     def at(self, url: str, source: str, *, answer_s: float | None = None) -> Client:
         """A client of another zone for the same user."""
-        return Client(Endpoint.parse(url, source), self.session, answer_s=answer_s or self.answer_s)
+        return _client(Endpoint.parse(url, source), self.session, answer_s or self.answer_s)
 
     def _ready(self) -> Client:
         if self._client is None:
-            client = Client(contexts.find_endpoint(self._endpoint, self.environment), self.session, answer_s=self.answer_s)
+            client = _client(contexts.find_endpoint(self._endpoint, self.environment), self.session, self.answer_s)
             self._client = client
             if self._zone is not None:
                 self._client = self._elsewhere(client, self._zone)
@@ -163,3 +168,9 @@ class Connection:
             if reference == (documents.number(record, "ID") if isinstance(reference, int) else documents.text(record, "NAME")):
                 return record
         raise RefusedError(f"No zone {reference!r} is known at {self.endpoint.url}. See `onezone list`.", code=0x0400)
+
+
+def _client(endpoint: Endpoint, session: str, answer_s: float) -> Client:
+    from koinon.client.xmlrpc import Client  # here, because HTTP and TLS take as long to load as all the rest, and --help needs neither
+
+    return Client(endpoint, session, answer_s=answer_s)

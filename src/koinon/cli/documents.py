@@ -135,6 +135,11 @@ def text(element: Element, tag: str) -> str:
     return element.findtext(tag) or ""
 
 
+def ascending(root: Element, tag: str) -> list[Element]:
+    """The elements of a pool in the order of their ids."""
+    return sorted(root.findall(tag), key=lambda element: number(element, "ID"))
+
+
 def text_of(tag: str) -> Callable[[Element], str]:
     """A function that picks ``tag``'s text: columns of tables are written with it."""
     return lambda element: text(element, tag)

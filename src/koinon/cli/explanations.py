@@ -6,7 +6,6 @@ Not here: the answer itself, which zones make (koinon.acl.explain).
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -54,6 +53,8 @@ def explain(connection: Connection, user: str, right: str, target: str, form: st
 
 def read_json(raw: str | int) -> Answer:
     """A JSON object that a zone answered with. Raises NotAZoneError."""
+    import json  # here, because a list of rules needs none
+
     try:
         found = json.loads(str(raw))
     except ValueError:

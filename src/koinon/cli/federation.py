@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from koinon import settings
-from koinon.cli.commands import command, complain
+from koinon.cli.commands import command, complain, usage
 from koinon.cli.listing import JSON, print_json
 from koinon.cli.progress import working
 from koinon.cli.tables import Column, moment, print_facts, print_table, visible
@@ -27,6 +27,9 @@ NAME = click.Argument(["name"])
 TOKEN = click.Argument(["token"])
 ENDPOINT = click.Option(["--endpoint"], metavar="URL", help="Address of the new zone's XML-RPC service, if known already.")
 REPLACE = click.Option(["--replace"], is_flag=True, help="Give up this zone's own users, groups, rules and other shared objects.")
+PLAN = click.Option(
+    ["--plan", "only_plan"], is_flag=True, help="Change nothing; tell what would be lost, and what would be someone else's."
+)
 FORCE = click.Option(["--force"], is_flag=True, help="Leave though the master can't be told.")
 
 
@@ -60,7 +63,12 @@ def invite(config: Path | None, name: str, endpoint: str | None) -> None:
     complain(f"Zone {made['zone_id']} ({name}) is invited until {until}. On its machine run: koinon federation join TOKEN")
 
 
-def join(config: Path | None, token: str, replace: bool) -> None:
+def join(config: Path | None, token: str, replace: bool, only_plan: bool) -> None:
+    if only_plan:
+        if replace:
+            usage("--plan changes nothing, so it does not go with --replace.")
+        plan(config, token)
+        return
     with working("Joining: the master's data is copied"):
         made = admin_client(config).join(token, replace=replace)
     facts = [
@@ -72,6 +80,34 @@ def join(config: Path | None, token: str, replace: bool) -> None:
     old = made.get("old_password_file")
     kept = f" This zone's old password is of no use any more; its file is now {old}." if old else ""
     complain(f"This zone is a slave now; users, groups and rules are the federation's, oneadmin too.{kept}")
+    others = made.get("other_owners") or []
+    if others:
+        complain(f"Ids of owners stay. {len(others)} of them mean someone else in the federation, so these are someone else's now:")
+    for line in others:
+        complain(f"  {line}")
+
+
+def plan(config: Path | None, token: str) -> None:
+    with working("Comparing this zone with the federation"):
+        found = admin_client(config).plan(token)
+    lost, others = found["clashes"], found["other_owners"]
+    print_facts(
+        [
+            ("ZONE", str(found["zone_id"])),
+            ("FEDERATION", str(found["federation_id"])),
+            ("WOULD BE LOST", str(len(lost))),
+            ("OTHER OWNERS", str(len(others))),
+        ]
+    )
+    for title, lines in (("WOULD BE LOST", lost), ("OTHER OWNERS", others)):
+        if lines:
+            click.echo(f"\n{title}")
+        for line in lines:
+            click.echo(f"  {visible(str(line))}")
+    complain(
+        "Nothing was changed. "
+        + ("`join` would refuse; `join --replace` gives up what would be lost." if lost else "`join` loses nothing.")
+    )
 
 
 def revoke(config: Path | None, name: str) -> None:
@@ -127,6 +163,9 @@ def _facts(found: Answer) -> list[tuple[str, str]]:
     lag = found.get("lag")
     if isinstance(lag, dict):
         facts.append(("LAG", f"{_told(lag, 'statements')} statements, {_seconds(lag.get('seconds'))}"))
+    waiting = found.get("outbox")
+    if isinstance(waiting, dict) and waiting.get("waiting"):
+        facts.append(("OUTBOX", f"{waiting['waiting']} operation(s) wait to be taken, the oldest for {_seconds(waiting.get('oldest_s'))}"))
     return facts
 
 
@@ -165,7 +204,7 @@ FEDERATION_COMMANDS = (
     #       verb      calls  arguments   options               help
     command("init",   "",    (),         (CONFIG,),            "Make this zone the master of a new federation.", init),
     command("invite", "",    (NAME,),    (ENDPOINT, CONFIG),   "On the master: make a zone record and print its one-use token.", invite),
-    command("join",   "",    (TOKEN,),   (REPLACE, CONFIG),    "On the new zone: enter the federation that made TOKEN.", join),
+    command("join",   "",    (TOKEN,),   (PLAN, REPLACE, CONFIG),    "On the new zone: enter the federation that made TOKEN.", join),
     command("status", "",    (),         (JSON, CONFIG),       "Show this zone's role, position and lag; on a master all zones.", status),
     command("revoke", "",    (NAME,),    (CONFIG,),            "On the master: put a zone out of the federation at once.", revoke),
     command("accept-loss", "", (),      (CONFIG,),            "On a master that lost writes: go on without them.", accept_loss),

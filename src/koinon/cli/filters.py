@@ -1,19 +1,24 @@
-"""Conditions on rows of a list: ``NAME=alice``, ``STATE!=enabled``, ``ENDPOINT~example.org``.
+"""Conditions on rows of a list: ``NAME=alice``, ``STATE!=enabled``, ``ENDPOINT~example.org``, ``ID>=100``.
 
-Source: OpenNebula's `--filter`: conditions on columns, separated by commas, all of which must hold.
+Source: OpenNebula's `--filter`: conditions on columns, separated by commas. It compares all cells as texts; here numbers are numbers.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
-_CONDITION = re.compile(r"\s*([A-Za-z_]+)\s*(!=|=|~)(.*)", re.DOTALL)
+_CONDITION = re.compile(r"\s*([A-Za-z_]+)\s*(!=|<=|>=|=|<|>|~)(.*)", re.DOTALL)
 # A comma ends a condition only if another one follows: cells hold commas too.
-_BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*(?:!=|=|~))")
+_BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*(?:!=|=|~|<|>))")
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,12 @@ class Condition:
         """Whether a cell of the column meets it."""
         if self.operator == "~":
             return self.wanted.casefold() in cell.casefold()
-        return (cell == self.wanted) == (self.operator == "=")
+        if self.operator in ("=", "!="):
+            return (cell == self.wanted) == (self.operator == "=")
+        left, right = _number(cell), _number(self.wanted)
+        if left is not None and right is not None:
+            return _COMPARE[self.operator](left, right)
+        return _COMPARE[self.operator](cell, self.wanted)
 
 
 def parse_conditions(written: Iterable[str], titles: Sequence[str]) -> list[Condition]:
@@ -42,9 +52,13 @@ def parse_conditions(written: Iterable[str], titles: Sequence[str]) -> list[Cond
         for part in _BETWEEN.split(text):
             match = _CONDITION.fullmatch(part)
             if match is None:
-                raise click.UsageError(f"{part!r} is not a condition. Write COLUMN=VALUE, COLUMN!=VALUE, or COLUMN~PART of the value.")
+                raise click.UsageError(f"{part!r} is not a condition. Write COLUMN, one of = != ~ < <= > >=, and a value.")
             title = match[1].upper()
             if title not in titles:
                 raise click.UsageError(f"There is no column {title!r} to filter by. There are {', '.join(titles)}.")
             found.append(Condition(title, match[2], match[3].strip()))
     return found
+
+
+def _number(text: str) -> float | None:
+    return float(text) if _NUMBER.fullmatch(text) else None

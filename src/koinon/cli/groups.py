@@ -6,15 +6,13 @@ Each function is one verb; its row in the table at the end says what it is for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import click
 
 from koinon.cli import references
-from koinon.cli.acl import add_rule, parse_rule
 from koinon.cli.commands import command, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import read, text, text_of
@@ -23,9 +21,9 @@ from koinon.cli.passwords import password_from
 from koinon.cli.pools import list_options, lister
 from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, print_quotas, quota_of, vlan
 from koinon.cli.tables import Column
-from koinon.cli.template_changes import CHANGES, FILE, update_of
+from koinon.cli.template_changes import CHANGES, FILE, NEW, NewTemplate, Step, finish, template_steps, update_of
 from koinon.cli.users import GROUP, USERS
-from koinon.client.errors import ClientError, RefusedError
+from koinon.client.errors import RefusedError
 
 RESOURCES = "VM+IMAGE+TEMPLATE+DOCUMENT+SECGROUP+VROUTER+VMGROUP+BACKUPJOB"
 
@@ -64,7 +62,10 @@ def create(
     admin_user: str | None,
     admin_password: str | None,
     admin_driver: str,
+    **given: Any,
 ) -> None:
+    from koinon.cli.rules import add_rule, parse_rule  # here, because only this verb reads rules
+
     if (name is None) == (named is None):
         usage("Give the group's name once: as an argument or with --name.")
     if resources is not None and no_create_rule:
@@ -73,29 +74,27 @@ def create(
         usage("--admin_password goes with --admin_user.")
     right = f"{resources or RESOURCES}/* CREATE"
     parse_rule(f"@1 {right} #0", 0)
+    template = NewTemplate(**given).read()
+    if template is None:
+        return
     secret = None if admin_user is None else password_from(admin_password, f"Password for {admin_user}", confirm=True)
     zone_id = -1 if no_create_rule else connection.own_zone()  # asked before anything is made
     gid = int(connection.call("one.group.allocate", name or named or ""))
     click.echo(f"ID: {gid}")
-    if not no_create_rule:
-        rule = f"@{gid} {right} #{zone_id}"
-        with _afterwards(f'the rule that lets its members create objects. Add it with: oneacl create "{rule}"'):
-            add_rule(connection, rule)
-    if admin_user is not None and secret is not None:
-        with _afterwards(f"its administrator {admin_user}. Use `oneuser create --group {gid}` and `onegroup addadmin`"):
-            uid = int(connection.call("one.user.allocate", admin_user, secret, admin_driver, [gid]))
-            connection.call("one.group.addadmin", gid, uid)
+
+    def administrator() -> None:
+        uid = int(connection.call("one.user.allocate", admin_user or "", secret or "", admin_driver, [gid]))
+        connection.call("one.group.addadmin", gid, uid)
         click.echo(f"ADMIN ID: {uid}")
 
-
-@contextmanager
-def _afterwards(missing: str) -> Iterator[None]:
-    """The group is there: a failure now says what is missing."""
-    try:
-        yield
-    except ClientError as error:
-        error.text = f"{error.text}\nThe group was made, but not {missing}"
-        raise
+    steps: list[Step] = []
+    if not no_create_rule:
+        rule = f"@{gid} {right} #{zone_id}"
+        missing = f'the rule that lets its members create objects. Add it with: oneacl create "{rule}"'
+        steps.append((missing, partial(add_rule, connection, rule)))
+    if admin_user is not None:
+        steps.append((f"its administrator {admin_user}. Use `oneuser create --group {gid}` and `onegroup addadmin`.", administrator))
+    finish("group", [*steps, *template_steps(connection, "group", gid, template)])
 
 
 def delete(connection: Connection, groups: str) -> None:
@@ -135,8 +134,8 @@ def show(connection: Connection, group: str | None, form: str | None) -> None:
         print_quotas(found)
 
 
-CREATE_CALLS = "one.group.allocate one.group.addadmin one.user.allocate one.acl.addrule one.system.config"
-CREATE_OPTIONS = (NAMED, NO_RULE, WHICH, ADMIN_USER, ADMIN_PASSWORD, ADMIN_DRIVER)
+CREATE_CALLS = "one.group.allocate one.group.update one.group.addadmin one.user.allocate one.acl.addrule one.system.config"
+CREATE_OPTIONS = (NAMED, NO_RULE, WHICH, ADMIN_USER, ADMIN_PASSWORD, ADMIN_DRIVER, *NEW)
 
 # fmt: off
 GROUP_COMMANDS = (

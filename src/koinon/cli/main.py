@@ -1,4 +1,7 @@
-"""Entry points: ``koinon`` with all nouns, and one command for each noun as OpenNebula's users know them."""
+"""Entry points: ``koinon`` with all nouns, and one command for each noun as OpenNebula's users know them.
+
+Holds:    a command loads its own noun's module and no other (tests/cli/test_process.py lists what a start may not load).
+"""
 
 from __future__ import annotations
 
@@ -7,37 +10,30 @@ from pathlib import Path
 
 import click
 
-from koinon.cli.acl import ACL_COMMANDS
-from koinon.cli.clusters import CLUSTER_COMMANDS
-from koinon.cli.commands import InOrder, group_of, run
-from koinon.cli.completion import SHELLS, script, words_of
-from koinon.cli.federation import FEDERATION_COMMANDS
-from koinon.cli.groups import GROUP_COMMANDS
-from koinon.cli.hosts import HOST_COMMANDS
-from koinon.cli.policy import POLICY_COMMANDS
-from koinon.cli.stored_documents import DOCUMENT_COMMANDS
-from koinon.cli.users import USER_COMMANDS
-from koinon.cli.vdcs import VDC_COMMANDS
-from koinon.cli.zones import ZONE_COMMANDS
+from koinon.cli.commands import InOrder, Noun, NounGroup, run
 
 LISTS = "Lists of objects are ids, ranges and names: 3,5..8,alice."
 
-#: noun -> what it is about, its commands
 NOUNS = {
-    "zone": (f"Zones of the federation, and which of them you talk to. {LISTS}", ZONE_COMMANDS),
-    "user": (f"Users, their groups, passwords and log-in tokens. {LISTS}", USER_COMMANDS),
-    "group": (f"Groups and their administrators. {LISTS}", GROUP_COMMANDS),
-    "vdc": (f"VDCs: which groups may use which resources of which zones. {LISTS}", VDC_COMMANDS),
-    "cluster": (f"Clusters: hosts of a zone that rules and VDCs hand out together. {LISTS}", CLUSTER_COMMANDS),
-    "host": (f"Hosts of a zone. {LISTS}", HOST_COMMANDS),
-    "document": ("Documents that clients keep in a zone: data with a type, an owner, permissions and a lock.", DOCUMENT_COMMANDS),
-    "acl": ("Rules: who may do what with which objects, in which zone.", ACL_COMMANDS),
-    "policy": ("What a change of rules would do.", POLICY_COMMANDS),
-    "federation": ("Membership of the zone on this machine: init, invite, join, leave.", FEDERATION_COMMANDS),
+    "zone": Noun(f"Zones of the federation, and which of them you talk to. {LISTS}", "koinon.cli.zones:ZONE_COMMANDS"),
+    "user": Noun(f"Users, their groups, passwords and log-in tokens. {LISTS}", "koinon.cli.users:USER_COMMANDS"),
+    "group": Noun(f"Groups and their administrators. {LISTS}", "koinon.cli.groups:GROUP_COMMANDS"),
+    "vdc": Noun(f"VDCs: which groups may use which resources of which zones. {LISTS}", "koinon.cli.vdcs:VDC_COMMANDS"),
+    "cluster": Noun(f"Clusters: hosts of a zone that rules and VDCs hand out together. {LISTS}", "koinon.cli.clusters:CLUSTER_COMMANDS"),
+    "host": Noun(f"Hosts of a zone. {LISTS}", "koinon.cli.hosts:HOST_COMMANDS"),
+    "document": Noun(
+        "Documents that clients keep in a zone: data with a type, an owner, permissions and a lock.",
+        "koinon.cli.stored_documents:DOCUMENT_COMMANDS",
+    ),
+    "acl": Noun("Rules: who may do what with which objects, in which zone.", "koinon.cli.acl:ACL_COMMANDS"),
+    "policy": Noun("What a change of rules would do.", "koinon.cli.policy:POLICY_COMMANDS"),
+    "federation": Noun("Membership of the zone on this machine: init, invite, join, leave.", "koinon.cli.federation:FEDERATION_COMMANDS"),
 }
 
 #: nouns that have no command of their own, as OpenNebula has none for them
 OF_KOINON = ("policy", "federation")
+
+SHELLS = ("bash", "zsh", "fish")
 
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -52,18 +48,19 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
         help="Settings (TOML). Without it a zone of its own with the defaults.",
     )
     group.add_command(click.Command("server", callback=server, params=[config], help="Run a zone on this machine until SIGTERM or Ctrl-C."))
-    for noun, (help, rows) in NOUNS.items():
-        group.add_command(group_of(noun, help, rows))
+    for name, noun in NOUNS.items():
+        group.add_command(NounGroup(noun, name))
 
     def complete(shell: str) -> None:
+        from koinon.cli.completion import script, words_of
+
         click.echo(script(shell, words_of(group), [noun for noun in NOUNS if noun not in OF_KOINON]), nl=False)
 
     shell = click.Argument(["shell"], type=click.Choice(SHELLS))
     group.add_command(
         click.Command("completion", callback=complete, params=[shell], help="Print what makes a shell complete our commands.")
     )
-    click.version_option(package_name="koinon", prog_name="koinon", message="%(prog)s %(version)s")(group)
-    return group
+    return _telling_version(group, "koinon")
 
 
 def koinon(server: Callable[[Path | None], int]) -> int:
@@ -112,7 +109,9 @@ def oneacl() -> int:
 
 
 def _noun(noun: str) -> int:
-    help, rows = NOUNS[noun]
-    group = group_of(noun, help, rows)
-    group.context_settings = _HELP_OPTIONS
-    return run(group, f"one{noun}")
+    program = f"one{noun}"
+    return run(_telling_version(NounGroup(NOUNS[noun], noun, context_settings=_HELP_OPTIONS), program), program)
+
+
+def _telling_version(group: click.Group, program: str) -> click.Group:
+    return click.version_option(None, "-V", "--version", package_name="koinon", prog_name=program, message="%(prog)s %(version)s")(group)

@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from koinon.cli import explanations, references
-from koinon.cli.acl import parse_rule
 from koinon.cli.commands import command, complain, usage
 from koinon.cli.connection import Connection
 from koinon.cli.listing import JSON, print_json
+from koinon.cli.rules import parse_rule
 from koinon.cli.tables import Column, print_table, visible_lines
 
 ADD = click.Option(["--add-rule", "added"], metavar="RULE", multiple=True, help='A rule that would be added: "@105 VM+NET/* USE #0".')

@@ -1,13 +1,11 @@
 """Lists of what zones hold: from the zone that answers, or from all zones at once.
 
-Path:     a noun's row "list" -> lister() -> one call, or one to each zone (zone_answers.py) -> rows that meet the filters -> listing.py
-Holds:    with ``--all-zones`` each zone that did not answer has a row that says why, and the exit code says that one is missing.
+Path:     a noun's row "list" -> lister() -> one call, or one to each zone (all_zones.py) -> rows that meet the filters -> views.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 from xml.etree.ElementTree import Element
 
@@ -16,13 +14,10 @@ import click
 from koinon.cli import documents
 from koinon.cli.commands import usage
 from koinon.cli.connection import Connection
-from koinon.cli.documents import number, text
-from koinon.cli.filters import parse_conditions
-from koinon.cli.listing import choose, kept, list_forms, print_plain, print_rows
+from koinon.cli.documents import ascending
+from koinon.cli.listing import print_plain
 from koinon.cli.tables import Column
-from koinon.cli.zone_answers import ask_zones, why
-from koinon.client.errors import ClientError, RefusedError, UnreachableError
-from koinon.client.xmlrpc import Client
+from koinon.cli.views import View, list_forms
 
 ONE_ZONE_S = 10.0
 
@@ -34,26 +29,9 @@ ALL_ZONES = click.Option(
 
 
 class Lister(Protocol):
-    """The function of a row ``list``."""
+    """The function of a row ``list``; ``shown`` are the values of :func:`koinon.cli.views.list_forms`."""
 
-    def __call__(
-        self,
-        connection: Connection,
-        titles: str | None,
-        form: str | None,
-        filters: Sequence[str],
-        all_zones: bool,
-        parameters: Sequence[int] = (),
-    ) -> None: ...
-
-
-@dataclass(frozen=True)
-class Line:
-    """One object of one zone; without an object the zone's missing answer."""
-
-    zone: Element
-    element: Element | None
-    answer: str
+    def __call__(self, connection: Connection, all_zones: bool, parameters: Sequence[int] = (), **shown: Any) -> None: ...
 
 
 def list_options(columns: Sequence[Column[Any]]) -> tuple[click.Parameter, ...]:
@@ -64,115 +42,28 @@ def list_options(columns: Sequence[Column[Any]]) -> tuple[click.Parameter, ...]:
 def lister(method: str, tag: str, columns: Sequence[Column[Element]]) -> Lister:
     """The function of a row ``list``: ``method`` answers with elements ``tag``."""
 
-    def show_list(
-        connection: Connection,
-        titles: str | None,
-        form: str | None,
-        filters: Sequence[str],
-        all_zones: bool,
-        parameters: Sequence[int] = (),
-    ) -> None:
-        if form == "xml" and (filters or all_zones):
+    def show_list(connection: Connection, all_zones: bool, parameters: Sequence[int] = (), **shown: Any) -> None:
+        view = View(**shown)
+        if view.form == "xml" and (view.filters or all_zones):
             usage("XML is printed as one zone sent it: --xml goes neither with --filter nor with --all-zones. Use --json or --yaml.")
         if all_zones:
-            _list_all(connection, lambda client: client.call(method, *parameters), tag, columns, titles, form, filters)
+            from koinon.cli.all_zones import list_all  # here, because asking one zone needs no threads
+
+            limit_s = min(ONE_ZONE_S, connection.answer_s)
+            list_all(connection, lambda client: client.call(method, *parameters), limit_s, tag, columns, view)
             return
-        choose(columns, titles)  # a wrong title is told before a zone is asked
-        conditions = parse_conditions(filters, [column.title for column in columns])
+        rows = view.of(columns)
         raw = connection.call(method, *parameters)
-        if form == "xml":
+        if view.form == "xml":
             click.echo(raw)
             return
         root = documents.read(raw)
         for element in root.findall(tag):
-            if not kept(columns, conditions, element):
+            if not rows.keep(element):
                 root.remove(element)
-        if form in ("json", "yaml"):
-            print_plain({root.tag: documents.to_plain(root)}, form)
+        if view.form in ("json", "yaml"):
+            print_plain({root.tag: documents.to_plain(root)}, view.form)
         else:
-            print_rows(columns, _ascending(root, tag), titles, form)
+            rows.show(ascending(root, tag))
 
     return show_list
-
-
-def _list_all(
-    connection: Connection,
-    ask: Callable[[Client], str | int],
-    tag: str,
-    columns: Sequence[Column[Element]],
-    titles: str | None,
-    form: str | None,
-    filters: Sequence[str],
-) -> None:
-    every = _with_zones(columns)
-    titles = _naming_zones(titles, every)
-    choose(every, titles)
-    conditions = parse_conditions(filters, [column.title for column in every])
-    of_zones = [condition for condition in conditions if condition.title in (every[0].title, every[-1].title)]
-
-    zones = connection.pool("zone")
-    answers = ask_zones(connection, zones, min(ONE_ZONE_S, connection.answer_s), lambda client: documents.read(ask(client)))
-    lines: list[Line] = []
-    told: list[dict[str, object]] = []
-    for zone, answer in zip(zones, answers, strict=True):
-        found: dict[str, object] = {"ID": text(zone, "ID"), "NAME": text(zone, "NAME")}
-        told.append(found)
-        if isinstance(answer, ClientError):
-            found["ANSWER"] = why(answer)
-            # Conditions on objects say nothing of a zone whose objects are not known.
-            lines += [line for line in (Line(zone, None, why(answer)),) if kept(every, of_zones, line)]
-            continue
-        found["ANSWER"] = "ok"
-        for element in _ascending(answer, tag):
-            line = Line(zone, element, "ok")
-            if kept(every, conditions, line):
-                lines.append(line)
-            else:
-                answer.remove(element)
-        found[answer.tag] = documents.to_plain(answer)
-    if form in ("json", "yaml"):
-        print_plain({"ZONES": told}, form)
-    else:
-        print_rows(every, lines, titles, form)
-    _tell_missing([answer for answer in answers if isinstance(answer, ClientError)], len(zones))
-
-
-def _tell_missing(missing: Sequence[ClientError], zones: int) -> None:
-    """Raise for zones that are missing: no answer weighs more than a no."""
-    silent = [error for error in missing if not isinstance(error, RefusedError)]
-    if silent:
-        raise UnreachableError(f"{len(silent)} of {zones} zones did not answer: this list is not complete.")
-    if missing:
-        raise RefusedError(f"{len(missing)} of {zones} zones refused to answer: this list is not complete.", code=0x100)
-
-
-def _ascending(root: Element, tag: str) -> list[Element]:
-    return sorted(root.findall(tag), key=lambda element: number(element, "ID"))
-
-
-def _with_zones(columns: Sequence[Column[Element]]) -> list[Column[Line]]:
-    """The zone first, then the object's columns, then how the zone answered."""
-    # The zone of a rule is another thing than the zone that tells of the rule.
-    title = "FROM" if any(column.title == "ZONE" for column in columns) else "ZONE"
-    return [
-        Column(title, lambda line: text(line.zone, "NAME")),
-        *map(_of_object, columns),
-        Column("ANSWER", lambda line: line.answer, colour=lambda cell: "green" if cell == "ok" else "red"),
-    ]
-
-
-def _of_object(column: Column[Element]) -> Column[Line]:
-    def pick(line: Line) -> str:
-        return "-" if line.element is None else column.pick(line.element)
-
-    return Column(column.title, pick, column.right, column.colour, column.extra)
-
-
-def _naming_zones(titles: str | None, columns: Sequence[Column[Line]]) -> str | None:
-    """The titles asked for, with those that say which zone a row is of and whether it answered."""
-    if titles is None:
-        return None
-    asked = [title.strip().upper() for title in titles.split(",")]
-    first = [columns[0].title] if columns[0].title not in asked else []
-    last = [columns[-1].title] if columns[-1].title not in asked else []
-    return ",".join((*first, *asked, *last))

@@ -18,7 +18,7 @@ from koinon.cli.commands import complain, each
 from koinon.cli.connection import Connection
 from koinon.cli.documents import quoted, read, text
 from koinon.cli.tables import Column, print_table
-from koinon.cli.templates import edit, read_source
+from koinon.cli.templates import edit, piped, read_source
 
 LIMITS_FILE = click.Argument(["file"], required=False)
 
@@ -117,9 +117,10 @@ _COLUMNS = tuple(
 
 
 def _written(file: str | None, current: Callable[[], str]) -> str | None:
-    """The text of the file, else of an editor; None if nothing was changed there."""
-    if file is not None:
-        return read_source(file)
+    """The text of the file, else what was piped in, else of an editor; None if nothing was changed there."""
+    given = read_source(file) if file is not None else piped()
+    if given is not None:
+        return given
     edited = edit(current())
     if edited is None:
         complain("Nothing was changed.")

@@ -22,7 +22,7 @@ from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, moment
 from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
-from koinon.cli.templates import read_source
+from koinon.cli.templates import piped, read_source
 
 ALL = -2
 MINE = -3
@@ -61,8 +61,8 @@ def _lock(document: Element) -> str:
 
 COLUMNS = (
     Column("ID", text_of("ID"), right=True, about="Id of the document."),
-    Column("USER", text_of("UNAME"), about="Name of its owner."),
-    Column("GROUP", text_of("GNAME"), about="Name of its group."),
+    Column("USER", text_of("UNAME"), about="Name of its owner.", numeric=text_of("UID")),
+    Column("GROUP", text_of("GNAME"), about="Name of its group.", numeric=text_of("GID")),
     Column("NAME", text_of("NAME"), about="Name of the document; others may have it too."),
     Column("LOCK", _lock, about="Least right that a lock stops."),
     Column("TYPE", text_of("TYPE"), right=True, extra=True, about="Type of the document."),
@@ -78,9 +78,10 @@ def create(connection: Connection, file: str | None, name: str | None, kind: int
         if written is not None:
             click.echo(f"ID: {connection.call('one.document.allocate', written, kind)}")
         return
-    if file is None and name is None:
+    given = read_source(file) if file is not None else piped() if name is None else ""
+    if given is None:
         usage("Give a file with template text (- for standard input), or --name, or both; or --edit.")
-    template = read_source(file) if file is not None else ""
+    template = given
     if name is not None and template.lstrip().startswith("<"):
         usage("--name goes with template text; in XML, NAME says the name.")
     # Of two values the first one counts.
@@ -126,8 +127,8 @@ def delete(connection: Connection, documents: str) -> None:
     _each(connection, documents, lambda oid: connection.call("one.document.delete", oid))
 
 
-def show_list(connection: Connection, kind: int, mine: bool, **asked: Any) -> None:
-    _show(connection, **asked, parameters=(MINE if mine else ALL, -1, -1, kind))
+def show_list(connection: Connection, kind: int, mine: bool, **shown: Any) -> None:
+    _show(connection, **shown, parameters=(MINE if mine else ALL, -1, -1, kind))
 
 
 def show(connection: Connection, document: str, form: str | None) -> None:

@@ -5,12 +5,10 @@ Holds:    text from a server can't steer the terminal: control characters are sh
 
 from __future__ import annotations
 
-import csv
-import io
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import click
@@ -29,6 +27,8 @@ class Column(Generic[T]):
         colour: colour for a cell on a terminal, by its text; None leaves it plain.
         extra: shown only when asked for by title.
         about: what it tells, for ``--describe``.
+        numeric: how to get an id where the text is a name; None if it is none.
+        width: cut or fill to this; None is as wide as the widest cell.
     """
 
     title: str
@@ -37,6 +37,8 @@ class Column(Generic[T]):
     colour: Callable[[str], str | None] | None = None
     extra: bool = False
     about: str = ""
+    numeric: Callable[[T], str] | None = None
+    width: int | None = None
 
 
 def state_colour(text: str) -> str | None:
@@ -56,25 +58,30 @@ def visible_lines(text: str) -> str:
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
-def print_table(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
-    """Aligned columns under their titles; colours only where a terminal is (click strips them elsewhere)."""
-    cells = [[visible(column.pick(row)) for column in columns] for row in rows]
-    titles = [column.title for column in columns]
-    widths = [max(map(_width, [title, *(line[at] for line in cells)])) for at, title in enumerate(titles)]
+def print_table(columns: Sequence[Column[T]], rows: Iterable[T], *, header: bool = True) -> None:
+    """Aligned columns under their titles; colours only where a terminal is that takes them (click strips them elsewhere)."""
+    cells = [[_cut(visible(column.pick(row)), column.width) for column in columns] for row in rows]
+    titles = [_cut(column.title, column.width) for column in columns] if header else [""] * len(columns)
+    widths = [column.width or max(map(_width, [titles[at], *(line[at] for line in cells)])) for at, column in enumerate(columns)]
     if not columns[-1].right:
         widths[-1] = 0  # nothing follows: blanks there would only make lines longer
-    click.echo(
-        "  ".join(_padded(title, width, column.right) for title, width, column in zip(titles, widths, columns, strict=True)).rstrip()
-    )
+    if header:
+        click.echo(
+            "  ".join(_padded(title, width, column.right) for title, width, column in zip(titles, widths, columns, strict=True)).rstrip()
+        )
     for line in cells:
         click.echo("  ".join(_cell(text, width, column) for text, width, column in zip(line, widths, columns, strict=True)).rstrip())
 
 
-def print_csv(columns: Sequence[Column[T]], rows: Iterable[T]) -> None:
+def print_csv(columns: Sequence[Column[T]], rows: Iterable[T], *, header: bool = True, delimiter: str = ",") -> None:
     """Comma separated values (RFC 4180 but for the line ends of this system), titles first."""
+    import csv  # here and below: most commands print tables without times
+    import io
+
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([column.title for column in columns])
+    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
+    if header:
+        writer.writerow([column.title for column in columns])
     writer.writerows([visible(column.pick(row)) for column in columns] for row in rows)
     click.echo(buffer.getvalue(), nl=False)
 
@@ -89,6 +96,8 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 def moment(seconds: float) -> str:
     """A time in seconds since 1970, for people; the number itself if no calendar has it."""
+    from datetime import UTC, datetime
+
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     except (ValueError, OverflowError, OSError):
@@ -99,8 +108,24 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def _cells(character: str) -> int:
+    return 0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
 def _width(text: str) -> int:
-    return sum(0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return sum(map(_cells, text))
+
+
+def _cut(text: str, width: int | None) -> str:
+    """As much of ``text`` as fits."""
+    if width is None:
+        return text
+    taken = 0
+    for position, character in enumerate(text):
+        taken += _cells(character)
+        if taken > width:
+            return text[:position]
+    return text
 
 
 def _padded(text: str, width: int, right: bool) -> str:
@@ -108,7 +133,12 @@ def _padded(text: str, width: int, right: bool) -> str:
     return blanks + text if right else text + blanks
 
 
+def _takes_colours() -> bool:
+    """Whether a terminal, if there is one, is to get colours. Source: no-color.org."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def _cell(text: str, width: int, column: Column[T]) -> str:
     padded = _padded(text, width, column.right)
-    colour = column.colour(text) if column.colour is not None else None
+    colour = column.colour(text) if column.colour is not None and _takes_colours() else None
     return click.style(padded, fg=colour) if colour is not None else padded

@@ -18,6 +18,8 @@ def read_source(path: str) -> str:
     Raises:
         SetupError: it can't be read, is not UTF-8, or is larger than a zone accepts.
     """
+    if path == "-" and sys.stdin is None:
+        raise SetupError("Standard input is closed. Name a file with template text.")
     try:
         raw = sys.stdin.buffer.read(_MAX_BYTES + 1) if path == "-" else _read(Path(path))
     except OSError as error:
@@ -28,6 +30,18 @@ def read_source(path: str) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise SetupError(f"{path} is not UTF-8 text (byte {error.start}). Convert it first.") from error
+
+
+def piped() -> str | None:
+    """What was piped in; None if standard input is a terminal, or holds nothing, as where a timer started us.
+
+    Raises:
+        SetupError: as :func:`read_source`.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    found = read_source("-")
+    return found if found.strip() else None
 
 
 def edit(current: str) -> str | None:

@@ -7,6 +7,7 @@ Each function is one verb; its row in the table at the end says what it is for.
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, tostring
 
@@ -15,14 +16,14 @@ import click
 from koinon.cli import references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
-from koinon.cli.documents import number, read, text, text_of
-from koinon.cli.filters import parse_conditions
-from koinon.cli.listing import SHOW_FORMS, kept, list_forms, print_document, print_object, print_rows
-from koinon.cli.passwords import password_from
+from koinon.cli.documents import ascending, number, read, text, text_of
+from koinon.cli.listing import DECRYPT, SHOW_FORMS, print_document, print_object
+from koinon.cli.passwords import READ_FILE, SHA256, password_from
 from koinon.cli.pools import list_options, lister
 from koinon.cli.quotas import LIMITS_FILE, batch_quota_of, default_quota_of, print_quotas, quota_of
 from koinon.cli.tables import Column, moment, state_colour
-from koinon.cli.template_changes import CHANGES, FILE, change_attributes, update_of
+from koinon.cli.template_changes import CHANGES, FILE, NEW, NewTemplate, change_attributes, make, update_of
+from koinon.cli.views import View, list_forms
 from koinon.client import contexts
 from koinon.client.errors import SetupError
 
@@ -37,11 +38,14 @@ USERS = click.Argument(["users"], metavar="USERS")
 SELF = click.Argument(["user"], required=False)
 GROUP = click.Argument(["group"])
 DRIVER = click.Argument(["driver"])
+NEW_DRIVER = click.Argument(["auth"], metavar="[DRIVER]", required=False)
 MASK = click.Argument(["mask"], required=False)
 SOUGHT = click.Argument(["password"])
 TOKEN = click.Argument(["words"], nargs=-1, required=True, metavar="[USER] TOKEN")
 
 AUTH = click.Option(["--driver"], default="core", show_default=True, help="How the user is authenticated.")
+NEW_AUTH = click.Option(["--driver"], help="How the user is authenticated from now on; the same as the argument.")
+SECRET = (READ_FILE, SHA256)
 GROUPS = click.Option(["--group", "groups"], metavar="GROUPS", help="Ids or names of groups; the first becomes the primary one.")
 TIME = click.Option(["--time", "seconds"], type=int, default=TOKEN_S, show_default=True, help="Seconds until it expires; -1 for never.")
 FOR_GROUP = click.Option(["--group"], metavar="GROUP", help="Narrow the token to this one of the user's groups.")
@@ -60,23 +64,35 @@ COLUMNS = (
     Column("ID", text_of("ID"), right=True, about="Id of the user."),
     Column("NAME", text_of("NAME"), about="Name of the user."),
     Column("ENABLED", _state, colour=state_colour, about="Whether the user may log in."),
-    Column("GROUP", text_of("GNAME"), about="Name of the primary group."),
+    Column("GROUP", text_of("GNAME"), about="Name of the primary group.", numeric=text_of("GID")),
     Column("AUTH", text_of("AUTH_DRIVER"), about="How the user is authenticated."),
     Column("GID", text_of("GID"), right=True, extra=True, about="Id of the primary group."),
     Column("GROUPS", _groups, extra=True, about="Ids of all groups."),
 )
 
 
-def create(connection: Connection, name: str, password: str | None, driver: str, groups: str | None) -> None:
-    secret = password_from(password, f"Password for {name}", confirm=True)
+def create(
+    connection: Connection,
+    name: str,
+    password: str | None,
+    driver: str,
+    groups: str | None,
+    from_file: bool,
+    hashed: bool,
+    **given: Any,
+) -> None:
+    template = NewTemplate(**given).read()
+    if template is None:
+        return
+    secret = password_from(password, f"Password for {name}", confirm=True, from_file=from_file, hashed=hashed)
     gids = [connection.id_of("group", group) for group in references.parse_many(groups)] if groups else []
-    click.echo(f"ID: {connection.call('one.user.allocate', name, secret, driver, gids)}")
+    make(connection, "user", template, "one.user.allocate", name, secret, driver, gids)
 
 
-def passwd(connection: Connection, user: str | None, password: str | None) -> None:
+def passwd(connection: Connection, user: str | None, password: str | None, from_file: bool, hashed: bool) -> None:
     mine = connection.document("one.user.info", -1)
     uid = connection.id_of("user", references.parse_one(user)) if user is not None else number(mine, "ID")
-    secret = password_from(password, "New password", confirm=True)
+    secret = password_from(password, "New password", confirm=True, from_file=from_file, hashed=hashed)
     connection.call("one.user.passwd", uid, secret)
     if uid == number(mine, "ID"):
         path = contexts.session_file(connection.environment)
@@ -98,11 +114,16 @@ def delgroup(connection: Connection, users: str, group: str) -> None:
     each(connection, "user", users, lambda uid: connection.call("one.user.delgroup", uid, gid))
 
 
-def chauth(connection: Connection, user: str, driver: str, password: str | None) -> None:
+def chauth(
+    connection: Connection, user: str, auth: str | None, password: str | None, driver: str | None, from_file: bool, hashed: bool
+) -> None:
+    if auth is None and driver is None:
+        usage("Say how the user is to be authenticated: chauth USER DRIVER, or --driver.")
     uid = connection.id_of("user", references.parse_one(user))
     # Here an empty password means: keep the one there is.
-    secret = "" if password is None else password_from(password, "New password", confirm=True)
-    connection.call("one.user.chauth", uid, driver, secret)
+    given = password is not None or from_file
+    secret = password_from(password, "New password", confirm=True, from_file=from_file, hashed=hashed) if given else ""
+    connection.call("one.user.chauth", uid, driver or auth or "", secret)
 
 
 def delete(connection: Connection, users: str) -> None:
@@ -131,24 +152,23 @@ def encode(name: str, password: str | None) -> None:
     click.echo(f"{quote(name, safe='')}:{quote(secret, safe='')}")
 
 
-def passwdsearch(
-    connection: Connection, driver: str, password: str, titles: str | None, form: str | None, filters: tuple[str, ...]
-) -> None:
+def passwdsearch(connection: Connection, driver: str, password: str, **shown: Any) -> None:
     if driver == "core" or driver.startswith("server_"):
         usage(f"Zones never show what they keep as password of users with the driver {driver}.")
-    conditions = parse_conditions(filters, [column.title for column in COLUMNS])
+    view = View(**shown)
+    rows = view.of(COLUMNS)
     raw = connection.call("one.userpool.info")
     root = read(raw)
     for user in root.findall("USER"):
-        if text(user, "AUTH_DRIVER") != driver or password not in text(user, "PASSWORD") or not kept(COLUMNS, conditions, user):
+        if text(user, "AUTH_DRIVER") != driver or password not in text(user, "PASSWORD") or not rows.keep(user):
             root.remove(user)
-    if not print_document(tostring(root, "unicode") if form else raw, form):
-        print_rows(COLUMNS, sorted(root.findall("USER"), key=lambda user: number(user, "ID")), titles, form)
+    if not print_document(tostring(root, "unicode") if view.form else raw, view.form):
+        rows.show(ascending(root, "USER"))
 
 
-def show(connection: Connection, user: str | None, form: str | None) -> None:
+def show(connection: Connection, user: str | None, form: str | None, decrypt: bool) -> None:
     uid = -1 if user is None else connection.id_of("user", references.parse_one(user))
-    raw = connection.call("one.user.info", uid)
+    raw = connection.call("one.user.info", uid, *([True] if decrypt else []))
     if print_document(raw, form):
         return
     found = read(raw)
@@ -216,16 +236,17 @@ def token_delete_all(connection: Connection, user: str | None) -> None:
     connection.call("one.user.login", _name_of(connection, user), "", 0)
 
 
-def token_list(connection: Connection, user: str | None, titles: str | None, form: str | None, filters: tuple[str, ...]) -> None:
-    conditions = parse_conditions(filters, [column.title for column in TOKEN_COLUMNS])
+def token_list(connection: Connection, user: str | None, **shown: Any) -> None:
+    view = View(**shown)
+    rows = view.of(TOKEN_COLUMNS)
     uid = -1 if user is None else connection.id_of("user", references.parse_one(user))
     raw = connection.call("one.user.info", uid)
     found = read(raw)
     for token in found.findall("LOGIN_TOKEN"):
-        if not kept(TOKEN_COLUMNS, conditions, token):
+        if not rows.keep(token):
             found.remove(token)
-    if not print_document(tostring(found, "unicode") if filters else raw, form):
-        print_rows(TOKEN_COLUMNS, found.findall("LOGIN_TOKEN"), titles, form)
+    if not print_document(tostring(found, "unicode") if view.filters else raw, view.form):
+        rows.show(found.findall("LOGIN_TOKEN"))
 
 
 def _expires(token: Element) -> str:
@@ -264,15 +285,15 @@ def _check_time(seconds: int) -> None:
 # fmt: off
 USER_COMMANDS = (
     #       verb                calls                                arguments           options             help
-    command("create",           "one.user.allocate one.grouppool.info", (NAME, PASSWORD),  (AUTH, GROUPS),
+    command("create",           "one.user.allocate one.user.update one.grouppool.info", (NAME, PASSWORD), (AUTH, GROUPS, *SECRET, *NEW),
             "Add a user to the federation.", create),
     command("update",           "one.user.update one.user.info one.userpool.info", (USERS, FILE), CHANGES,
             "Change users' templates: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("user")),
     command("umask",            "one.user.update one.user.info one.userpool.info", (USERS, MASK), (),
             "Set what new objects of users deny to owner, group and others; without MASK the zone's default.", umask),
-    command("passwd",           "one.user.passwd one.user.info one.userpool.info", (SELF, PASSWORD), (),
+    command("passwd",           "one.user.passwd one.user.info one.userpool.info", (SELF, PASSWORD), SECRET,
             "Change a user's password; without USER your own.", passwd),
-    command("chauth",           "one.user.chauth one.userpool.info", (USER, DRIVER, PASSWORD), (),
+    command("chauth",           "one.user.chauth one.userpool.info", (USER, NEW_DRIVER, PASSWORD), (NEW_AUTH, *SECRET),
             "Change how a user is authenticated; without PASSWORD the password stays.", chauth),
     command("chgrp",            "one.user.chgrp one.userpool.info one.grouppool.info", (USERS, GROUP), (),
             "Give users another primary group.", chgrp),
@@ -294,7 +315,7 @@ USER_COMMANDS = (
             "Set the quotas of users who have none of their own in one zone.", default_quota_of("user")),
     command("list",             "one.userpool.info one.zonepool.info one.system.config", (),               list_options(COLUMNS),
             "Show the users that you may see.", lister("one.userpool.info", "USER", COLUMNS)),
-    command("show",             "one.user.info one.userpool.info",   (SELF,),            SHOW_FORMS,
+    command("show",             "one.user.info one.userpool.info",   (SELF,),            (*SHOW_FORMS, DECRYPT),
             "Show one user; without USER yourself.", show),
     command("login",            "one.user.login one.grouppool.info", (SELF, PASSWORD),   (TIME, FOR_GROUP, FORCE),
             "Log in with a password and keep a token for further commands.", login),

@@ -20,7 +20,7 @@ from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column
 from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
-from koinon.cli.templates import read_source
+from koinon.cli.templates import piped, read_source
 from koinon.cli.users import GROUP
 from koinon.client.errors import RefusedError
 
@@ -68,9 +68,12 @@ def create(connection: Connection, name_or_file: str | None, named: str | None, 
         if written is not None:
             click.echo(f"ID: {connection.call('one.vdc.allocate', written)}")
         return
-    if name_or_file is None and named is None:
+    given = piped() if name_or_file is None and named is None else ""
+    if given is None:
         usage("Give a name, --name, --edit, or a file with template text (- for standard input).")
-    if name_or_file is None:
+    if given:
+        template = given
+    elif name_or_file is None:
         template = f"NAME = {quoted(named or '')}\n"
     elif name_or_file == "-" or Path(name_or_file).is_file():
         if named is not None:

@@ -15,7 +15,9 @@ from typing import TypeVar
 from xml.etree.ElementTree import Element
 
 from koinon.cli import documents
+from koinon.cli.commands import SHORT_S
 from koinon.cli.connection import Connection
+from koinon.cli.progress import working
 from koinon.client.errors import ClientError, NotAZoneError, RefusedError, SetupError, UnreachableError
 from koinon.client.xmlrpc import Client
 
@@ -51,12 +53,14 @@ def ask_zones(connection: Connection, zones: Sequence[Element], limit_s: float, 
     rounds = -(-len(zones) // AT_ONCE)
     deadline = time.monotonic() + rounds * (limit_s + 1.0)
     found: dict[int, T | ClientError] = {}
-    while len(found) < len(zones):
-        try:
-            position, answer = answered.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        found[position] = answer
+    with working("", after_s=SHORT_S) as line:
+        while len(found) < len(zones):
+            line.text = f"Asking all zones, {len(found)} of {len(zones)} have answered,"
+            try:
+                position, answer = answered.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            found[position] = answer
     late = UnreachableError(f"no answer within {limit_s:g} s")
     return [found.get(at, late) for at in range(len(zones))]
 

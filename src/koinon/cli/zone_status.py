@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 from koinon.cli import documents
 from koinon.cli.connection import Connection
 from koinon.cli.tables import Column
-from koinon.cli.zone_answers import ask_zones, why
 from koinon.client.errors import ClientError
-from koinon.client.xmlrpc import Client
+
+if TYPE_CHECKING:
+    from koinon.client.xmlrpc import Client
 
 ONE_ZONE_S = 3.0
 
@@ -41,6 +43,8 @@ STATUS_COLUMNS = (
 
 def ask_all(connection: Connection, zones: Sequence[Element]) -> list[ZoneStatus]:
     """One row for each zone, in the order given."""
+    from koinon.cli.zone_answers import ask_zones, why  # here, because a list of zones needs no threads
+
     answers = ask_zones(connection, zones, min(ONE_ZONE_S, connection.answer_s), _position)
     return [
         ZoneStatus(zone, "-", why(answer)) if isinstance(answer, ClientError) else ZoneStatus(zone, answer, "ok")

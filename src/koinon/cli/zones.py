@@ -7,7 +7,9 @@ Each function is one verb; its row in the table at the end says what it is for.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -17,12 +19,12 @@ from koinon.cli import documents, references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
-from koinon.cli.filters import parse_conditions
-from koinon.cli.listing import SHOW_FORMS, choose, kept, print_document, print_object, print_rows
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, state_colour
 from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
-from koinon.cli.templates import read_source
+from koinon.cli.templates import piped, read_source
+from koinon.cli.views import View
 from koinon.cli.zone_status import STATUS_COLUMNS, ZoneStatus, ask_all
 from koinon.client import contexts
 from koinon.client.contexts import Endpoint
@@ -39,21 +41,17 @@ ADDRESS = click.Option(["--zone-endpoint", "address"], metavar="URL", help="Addr
 SERVER_NAME = click.Option(["-n", "--name"], required=True, help="The server's name.")
 SERVER_ADDRESS = click.Option(["-r", "--rpc", "address"], required=True, metavar="URL", help="Address of the server's XML-RPC service.")
 STATUS = click.Option(["--status"], is_flag=True, help="Ask every zone how far its copy of the shared data is.")
-PRINT = click.Option(["--print", "only_print"], is_flag=True, help="Save nothing; print the line that sets it for one shell.")
+PRINT = click.Option(["-k", "--keep", "--print", "only_print"], is_flag=True, help="Save nothing; print what sets it for one shell.")
 
 
 def _state(zone: Element) -> str:
     return {"0": "enabled", "1": "disabled"}.get(text(zone, "STATE"), text(zone, "STATE"))
 
 
-def _columns(here: str) -> tuple[Column[Element], ...]:
-    """``here`` is the address of the zone that answers."""
-
-    def current(zone: Element) -> str:
-        return "*" if _same_address(text(zone, "TEMPLATE/ENDPOINT"), here) else ""
-
+def _columns(is_here: Callable[[Element], bool]) -> tuple[Column[Element], ...]:
+    """``is_here`` tells the zone that answers by its record."""
     return (
-        Column("C", current, about="* marks the zone that answers you."),
+        Column("C", lambda zone: "*" if is_here(zone) else "", about="* marks the zone that answers you."),
         Column("ID", text_of("ID"), right=True, about="Id of the zone."),
         Column("NAME", text_of("NAME"), about="Name of the zone."),
         Column("STATE", _state, colour=state_colour, about="A disabled zone refuses all that changes it."),
@@ -63,6 +61,24 @@ def _columns(here: str) -> tuple[Column[Element], ...]:
 
 def _of_record(column: Column[Element]) -> Column[ZoneStatus]:
     return Column(column.title, lambda row: column.pick(row.zone), column.right, column.colour)
+
+
+def _answering(connection: Connection) -> Callable[[Element], bool]:
+    """Tells the zone that answers by its id; by its address if it keeps its configuration to itself."""
+
+    @cache
+    def own() -> int | None:
+        try:
+            return connection.own_zone()
+        except RefusedError:
+            return None
+
+    def is_here(zone: Element) -> bool:
+        if own() is None:
+            return _same_address(text(zone, "TEMPLATE/ENDPOINT"), connection.endpoint.url)
+        return own() == number(zone, "ID")
+
+    return is_here
 
 
 def _same_address(url: str, here: str) -> bool:
@@ -84,9 +100,11 @@ def create(connection: Connection, file: str | None, name: str | None, address: 
         if name is not None or address is not None:
             usage("Give either a file or --name and --zone-endpoint.")
         template = read_source(file)
+    elif name is None and address is None and (given := piped()) is not None:
+        template = given
     else:
         if name is None or address is None:
-            usage("Give a file with template text, or both --name and --zone-endpoint.")
+            usage("Give a file with template text (- for standard input), or both --name and --zone-endpoint.")
         Endpoint.parse(address, "--zone-endpoint")
         template = f"NAME = {quoted(name)}\nENDPOINT = {quoted(address)}\n"
     click.echo(f"ID: {connection.call('one.zone.allocate', template)}")
@@ -100,12 +118,12 @@ def delete(connection: Connection, zones: str) -> None:
     each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.delete", zone_id))
 
 
-def enable(connection: Connection, zone_ref: str) -> None:
-    connection.call("one.zone.enable", _id(connection, zone_ref), True)
+def enable(connection: Connection, zones: str) -> None:
+    each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.enable", zone_id, True))
 
 
-def disable(connection: Connection, zone_ref: str) -> None:
-    connection.call("one.zone.enable", _id(connection, zone_ref), False)
+def disable(connection: Connection, zones: str) -> None:
+    each(connection, "zone", zones, lambda zone_id: connection.call("one.zone.enable", zone_id, False))
 
 
 def server_add(connection: Connection, zone_ref: str, name: str, address: str) -> None:
@@ -122,20 +140,16 @@ def server_reset(connection: Connection, zone_ref: str, server_id: int) -> None:
     connection.call("one.zone.resetserver", _id(connection, zone_ref), server_id)
 
 
-def show_list(
-    connection: Connection, titles: str | None, form: str | None, filters: tuple[str, ...], all_zones: bool, status: bool
-) -> None:
-    columns = _columns(connection.endpoint.url)
+def show_list(connection: Connection, all_zones: bool, status: bool, **shown: Any) -> None:
+    columns = _columns(_answering(connection))
     if not status:
-        lister("one.zonepool.info", "ZONE", columns)(connection, titles, form, filters, all_zones)
+        lister("one.zonepool.info", "ZONE", columns)(connection, all_zones, **shown)
         return
-    if form not in (None, "csv") or all_zones:
+    view = View(**shown)
+    if view.form not in (None, "csv") or all_zones:
         usage("--status can be shown as a table or with --csv, and asks all zones anyway.")
-    every = [*map(_of_record, columns), *STATUS_COLUMNS]
-    choose(every, titles)  # a wrong title is told before zones are asked
-    conditions = parse_conditions(filters, [column.title for column in every])
-    rows = ask_all(connection, connection.pool("zone"))
-    print_rows(every, [row for row in rows if kept(every, conditions, row)], titles, form)
+    rows = view.of([*map(_of_record, columns), *STATUS_COLUMNS])
+    rows.show(filter(rows.keep, ask_all(connection, connection.pool("zone"))))
 
 
 def show(connection: Connection, zone_ref: str, form: str | None) -> None:
@@ -187,7 +201,7 @@ def _id(connection: Connection, zone_ref: str) -> int:
     return connection.id_of("zone", references.parse_one(zone_ref))
 
 
-LISTED: tuple[Column[Any], ...] = (*_columns(""), *(replace(column, extra=True) for column in STATUS_COLUMNS))
+LISTED: tuple[Column[Any], ...] = (*_columns(lambda zone: False), *(replace(column, extra=True) for column in STATUS_COLUMNS))
 
 # fmt: off
 ZONE_COMMANDS = (
@@ -198,10 +212,10 @@ ZONE_COMMANDS = (
             "Change zones' records: from FILE (- for standard input), with --set and --unset, else in an editor.", update_of("zone")),
     command("rename",  "one.zone.rename one.zonepool.info",     (ZONE_REF, NEW_NAME),  (),
             "Give a zone another name.", rename),
-    command("enable",  "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
-            "Let a zone serve its users again.", enable),
-    command("disable", "one.zone.enable one.zonepool.info",     (ZONE_REF,),           (),
-            "Let a zone refuse all that changes it.", disable),
+    command("enable",  "one.zone.enable one.zonepool.info",     (ZONES,),              (),
+            "Let zones serve their users again.", enable),
+    command("disable", "one.zone.enable one.zonepool.info",     (ZONES,),              (),
+            "Let zones refuse all that changes them.", disable),
     command("server-add", "one.zone.addserver one.zonepool.info", (ZONE_REF,),         (SERVER_NAME, SERVER_ADDRESS),
             "Add a server to the record of the zone that answers; the servers of a zone share its database.", server_add),
     command("server-del", "one.zone.delserver one.zonepool.info", (ZONE_REF, SERVER_ID), (),

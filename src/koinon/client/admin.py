@@ -40,6 +40,10 @@ class AdminClient:
         """Add a zone record and get the one-use token for it."""
         return self._ask("POST", "/federation/invite", {"name": name, "endpoint": endpoint}, 60.0, ("zone_id", "token", "expires_at"))
 
+    def plan(self, token: str) -> Answer:
+        """What entering the federation that made ``token`` would do."""
+        return self._ask("POST", "/federation/join", {"token": token, "plan": True}, JOIN_S, ("zone_id", "clashes", "other_owners"))
+
     def join(self, token: str, *, replace: bool) -> Answer:
         """Enter the federation that made ``token``; ``replace`` gives up the zone's own shared objects."""
         return self._ask(

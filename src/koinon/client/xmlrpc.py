@@ -19,10 +19,11 @@ from typing import Self
 
 from koinon.client.contexts import Endpoint
 from koinon.client.errors import ClientError, NotAZoneError, RefusedError, SetupError, UnreachableError
-from koinon.wire.xmlrpc import Fault, Malformed, decode_reply, encode_call
+from koinon.wire.values import Fault, Malformed  # not from wire.xmlrpc: it brings what only a server needs
+from koinon.wire.xmlrpc_reading import decode_reply
+from koinon.wire.xmlrpc_writing import encode_call
 
 CONNECT_S = 5.0
-ANSWER_S = 30.0  # a redirected write may take 15 s on the master and 5 s to come back to the zone
 MAX_REPLY_BYTES = 1 << 30  # what OpenNebula's server allows a message to be
 
 _IDLE_S = 5.0  # servers hang up on idle connections (15 s is common); a person may have been typing meanwhile
@@ -34,7 +35,7 @@ Value = str | int | bool | Sequence[int]
 class Client:
     """One user's calls to one zone. Not to be shared between threads."""
 
-    def __init__(self, endpoint: Endpoint, session: str, *, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, endpoint: Endpoint, session: str, *, answer_s: float) -> None:
         """``session`` is ``user:secret``; ``answer_s`` bounds each call from sending to the last byte of the answer."""
         self.endpoint = endpoint
         self._session = session

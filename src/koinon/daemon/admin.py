@@ -45,6 +45,7 @@ class Join(msgspec.Struct, forbid_unknown_fields=True):
 
     token: str
     replace: bool = False
+    plan: bool = False
 
 
 class Revoke(msgspec.Struct, forbid_unknown_fields=True):

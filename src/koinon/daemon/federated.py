@@ -16,13 +16,14 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from koinon import clock
 from koinon.daemon.admin import Invite, Join, Leave, Nothing, Operation, Refusal, Revoke
 from koinon.daemon.federation_routes import LogRoutes, ObjectRoutes, all_paths
 from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
 from koinon.database.transactions import ApplyTx, ReadTx
 from koinon.errors import ActionError, CloudError, UnavailableError
-from koinon.federation import snapshot_loading, status, trust
+from koinon.federation import outbox, snapshot_loading, status, trust
 from koinon.federation.applier import Applier, master_of
 from koinon.federation.applier import Status as Following
 from koinon.federation.clashes import Rows
@@ -236,6 +237,8 @@ class Federated:
 
     async def _join(self, fields: Join) -> dict[str, Any]:
         async with self._changing:
+            if fields.plan:
+                return msgspec.structs.asdict(await self._joining.plan(fields.token))
             try:
                 joined = await self._joining.join(fields.token, replace=fields.replace)
             except ClashError as error:
@@ -279,6 +282,7 @@ class Federated:
         following = self._applier.status() if self._database.state().role == "slave" else None
         with self._database.read() as tx:
             state, own, digests = tx.state, trust.trust_of(tx, tx.state.zone_id), tx.digests()
+            backlog = outbox.backlog(tx, clock.now_ms())
             troubles = {} if following else self._feed.troubles
             zones = status.zones(tx, following.zones if following else self._reports(), troubles)
         found: dict[str, Any] = {
@@ -295,6 +299,7 @@ class Federated:
             "last_error": self.halted(),
             "master": None,
             "lag": {"statements": 0, "seconds": 0.0},
+            "outbox": {"waiting": backlog.waiting, "oldest_s": backlog.oldest_s},
             "zones": zones,
             "digests": {table: value.hex() for table, value in digests.items()},
         }

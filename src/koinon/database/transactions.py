@@ -133,6 +133,10 @@ class ReadTx:
         found = self.fetch("SELECT last_oid FROM pool_control WHERE tablename = ?", (table,))
         return int(found[0][0]) if found else -1
 
+    def has_changed(self, table: str, since: ZoneState) -> bool:
+        """Whether rows of a shared table may be others than in that state: by a later one, or by this transaction."""
+        return self.state.versions[table] != since.versions[table] or self._wrote(table)
+
     def digests(self) -> dict[str, bytes]:
         """The running digest of each shared table."""
         return {table: bytes(value) for table, value in self.fetch("SELECT tablename, digest FROM shared_digest")}

@@ -109,21 +109,26 @@ def cancel(tx: ZoneTx, zone_id: int) -> None:
 def redeem(tx: ZoneTx, zone_id: int, secret: bytes, public_key: bytes, *, now_s: int) -> None:
     """Use an invitation for this key, or use it again for the same key (the first reply may have been lost).
 
-    Once it is bound, its expiry no longer matters: the key is enrolled by then, and may ask for a certificate anyway.
+    While it is used, its expiry does not matter: the key is enrolled then, and may ask for a certificate anyway.
 
     Raises:
         InvitationError: there is none for this zone, the secret is wrong, it expired, or another key used it.
     """
-    rows = tx.fetch("SELECT secret_hash, expires_at, bound_key FROM invitation WHERE zone_id = ?", (zone_id,))
+    rows = tx.fetch("SELECT secret_hash, expires_at, bound_key, used_at FROM invitation WHERE zone_id = ?", (zone_id,))
     if not rows or not hmac.compare_digest(bytes(rows[0][0]), _hash(secret)):
         raise InvitationError(f"There is no such invitation for zone {zone_id}; it was replaced or withdrawn. Ask for a new one.")
-    _, expires_at, bound_key = rows[0]
-    if bound_key is not None:
-        if bytes(bound_key) != public_key:
-            raise InvitationError(f"The invitation for zone {zone_id} was used by another key. If that was not you, revoke the zone.")
+    _, expires_at, bound_key, used_at = rows[0]
+    if bound_key is not None and bytes(bound_key) != public_key:
+        raise InvitationError(f"The invitation for zone {zone_id} was used by another key. If that was not you, revoke the zone.")
+    if used_at is not None:
         return
     if now_s >= expires_at:
         raise InvitationError(
             f"The invitation for zone {zone_id} has expired; invitations are good for {VALID_S // 60} minutes. Ask for a new one."
         )
     tx.execute("UPDATE invitation SET bound_key = ?, used_at = ? WHERE zone_id = ?", (public_key, now_s, zone_id))
+
+
+def reopen(tx: ZoneTx, zone_id: int) -> bool:
+    """Take back that the zone's invitation was used: it works again until it expires, for the same key. False if there is none."""
+    return tx.execute("UPDATE invitation SET used_at = NULL WHERE zone_id = ? AND bound_key IS NOT NULL", (zone_id,)) > 0

@@ -2,7 +2,8 @@
 
 Path:     admin socket -> join() -> the master's ca and join -> the snapshot loader -> this zone is a slave
 Holds:    the zone's key is on disk before the first request, so every step can be repeated; nothing in the database changes before the
-          last transaction, which makes the rows and the membership true together.
+          last transaction, which makes the rows and the membership true together. A zone that does not come, or only asked what coming
+          would change, tells the master, which shows it as invited again.
 Not here: the master's side (membership.py); how a snapshot is loaded (snapshot.py); following the master from then on (the stream).
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -22,7 +25,7 @@ from koinon.database.database import Database
 from koinon.database.row_changes import Different
 from koinon.database.transactions import ApplyTx, Overtaken, ReadTx, ZoneTx
 from koinon.errors import ActionError, UnavailableError
-from koinon.federation import clashes, reign, remembered
+from koinon.federation import clashes, owners, reign, remembered
 from koinon.federation.assertion import Signer
 from koinon.federation.clashes import Rows
 from koinon.federation.invitation import Token
@@ -36,7 +39,7 @@ from koinon.federation.keys import (
     read_certificate,
     unverified_context,
 )
-from koinon.federation.link import Link, LinkError, error_text
+from koinon.federation.link import Interrupted, Link, LinkError, error_text
 from koinon.federation.links import Links
 from koinon.federation.membership import JoinReply, JoinRequest, check_address, forget_federation
 from koinon.federation.reign import ReignError, ReignRecord
@@ -44,8 +47,12 @@ from koinon.federation.snapshot_file import SnapshotError
 from koinon.statements.commits import Head
 from koinon.statements.schema import POOL_TABLES
 
+log = structlog.get_logger(__name__)
+
 REQUEST_TIMEOUT_S: Final = 15.0
+WITHDRAW_TIMEOUT_S: Final = 5.0
 _MAX_SMALL_ANSWER: Final = 256 * 1024
+_ONLY_ASKED: Final = "Only asked what a join would do."
 _CHANGED: Final = "Shared objects of this zone were changed by someone while it joined. It did not join; join again."
 
 
@@ -58,20 +65,52 @@ class ClashError(ActionError):
 
     def __init__(self, found: list[str]) -> None:
         super().__init__(
-            f"This zone has {len(found)} objects of its own that joining would lose. Nothing was changed. "
-            "Move them, or join with --replace to give them up."
+            f"This zone has {len(found)} objects of its own that joining would lose. Nothing was changed, and the invitation works "
+            "until it expires. Move them, or join with --replace to give them up."
         )
         self.clashes = found
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """A zone that has joined. ``old_password_file`` is empty if there was none to put away."""
+    """A zone that has joined.
+
+    Attributes:
+        old_password_file: empty if there was none to put away.
+        other_owners: own objects that belong to someone else now, one line for each owner.
+    """
 
     zone_id: int
     federation_id: str
     epoch: int
     position: int
     old_password_file: str
+    other_owners: list[str]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a join would do.
+
+    Attributes:
+        clashes: what would be lost, one line for each object.
+        other_owners: own objects that would belong to someone else, one line for each owner.
+    """
+
+    zone_id: int
+    federation_id: str
+    clashes: list[str]
+    other_owners: list[str]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a zone has once the master has let it in, and before it comes."""
+
+    token: Token
+    link: Link
+    reply: JoinReply
+    newest: ReignRecord
+    ca: x509.Certificate
+    certificate: x509.Certificate
+    instance: str
 
 
 class SnapshotLoader(Protocol):
@@ -136,14 +175,53 @@ class Joining:
         token = Token.parse(token_text)
         state = self._database.state()
         if state.role == "slave" and (state.federation_id, state.zone_id) == (token.federation_id, token.zone_id):
-            return self._finish()  # an earlier attempt got as far as the database
-        if state.role != "standalone":
+            return self._finish([])  # an earlier attempt got as far as the database
+        async with self._let_in(token) as entry:
+            # on disk before the database says that we are a member: a member without a certificate could not serve
+            await asyncio.to_thread(self._store.save_ca, entry.ca.public_bytes(Encoding.PEM))
+            await asyncio.to_thread(self._store.save_certificate, entry.certificate)
+            other_owners = await self._load(entry, replace=replace)
+        self._links.forget()
+        return self._finish(other_owners)
+
+    async def plan(self, token_text: str) -> Plan:
+        """Find out what a join would do. Changes nothing here; the master shows the zone as let in for as long as it takes.
+
+        Raises:
+            CloudError: as :meth:`join`, but for ClashError.
+        """
+        token = Token.parse(token_text)
+        found: list[Plan] = []
+
+        def check(theirs: Rows) -> list[str]:
+            with self._database.read() as tx:
+                found.append(_compare(tx, theirs, token))
+            return [_ONLY_ASKED]
+
+        def also(_tx: ApplyTx) -> None:
+            raise ActionError(_ONLY_ASKED)
+
+        async with self._let_in(token) as entry:
+            try:
+                await self._load_snapshot(entry.link, check, also, entry.reply.index)
+            except Exception:
+                if not found:
+                    raise
+        return found[0]
+
+    @asynccontextmanager
+    async def _let_in(self, token: Token) -> AsyncIterator[Entry]:
+        """Have the master let this zone in; if the zone is no member at the end of the block, the master is told that it does not come.
+
+        Raises:
+            CloudError: the errors of :meth:`join`; those that come out of the block, too, become such.
+        """
+        if self._database.state().role != "standalone":
             raise ActionError("This zone is in a federation already. Leave it first.")
         if self._endpoint != "-":
             check_address(self._endpoint, "own endpoint")
         key = await asyncio.to_thread(self._store.zone_key)
         instance = await self._database.write_zone("federation join: instance id", _instance)
-        signer = Signer(token.zone_id, token.federation_id, key, instance)
         request = JoinRequest(
             token.zone_id, token.secret, raw_public_key(key.public_key()), instance, self._endpoint, self._federation_endpoint
         )
@@ -156,16 +234,21 @@ class Joining:
                 token.master_zone,
                 token.federation_id,
                 context=client_context(ca.public_bytes(Encoding.PEM)),
-                signer=signer,
+                signer=Signer(token.zone_id, token.federation_id, key, instance),
                 epoch=lambda: epoch,
             )
-            reply = await _ask_to_join(link, request)
-            certificate, newest = _check_reply(reply, token, ca, request.public_key)
-            epoch = newest.epoch
-            # on disk before the database says that we are a member: a member without a certificate could not serve
-            await asyncio.to_thread(self._store.save_ca, ca.public_bytes(Encoding.PEM))
-            await asyncio.to_thread(self._store.save_certificate, certificate)
-            await self._load(link, token, reply, newest, instance, replace=replace)
+            try:
+                reply = await _ask_to_join(link, request)
+            except Interrupted:
+                await _withdraw(link)  # the master may have heard us
+                raise
+            try:
+                certificate, newest = _check_reply(reply, token, ca, request.public_key)
+                epoch = newest.epoch
+                yield Entry(token, link, reply, newest, ca, certificate, instance)
+            finally:
+                if self._database.state().role == "standalone":
+                    await _withdraw(link)
         except LinkError as error:
             raise UnavailableError(f"The master that sent the invitation can't be used: {error}.") from error
         except (SnapshotError, Different) as error:
@@ -175,45 +258,61 @@ class Joining:
         finally:
             if link is not None:
                 await link.close()
-        self._links.forget()
-        return self._finish()
 
-    async def _load(self, link: Link, token: Token, reply: JoinReply, newest: ReignRecord, instance: str, *, replace: bool) -> None:
-        found: list[str] = []
+    async def _load(self, entry: Entry, *, replace: bool) -> list[str]:
+        """Make this zone a slave; return which of its objects belong to someone else now."""
+        refused: list[str] = []
+        other_owners: list[str] = []
         seen_at: Head | None = None
 
         def check(theirs: Rows) -> list[str]:
             nonlocal seen_at
             with self._database.read() as tx:
                 seen_at = tx.state.head
-                own = clashes.find(_own_rows(tx), theirs, own_zone=tx.state.zone_id)
-            found[:] = [] if replace else own
-            return list(found)
+                found = _compare(tx, theirs, entry.token)
+            other_owners[:] = found.other_owners
+            refused[:] = [] if replace else found.clashes
+            return list(refused)
 
         def also(tx: ApplyTx) -> None:
-            if found:
-                raise ClashError(found)
+            if refused:
+                raise ClashError(refused)
             if tx.state.role != "standalone":
                 raise ActionError("This zone joined a federation meanwhile.")
             if tx.state.head != seen_at and not replace:
                 raise ActionError(_CHANGED)
             forget_federation(tx)
-            for record in reply.reigns:
+            for record in entry.reply.reigns:
                 reign.store(tx, record)
-            remembered.remember(tx, "instance", instance.encode("ascii"))
-            tx.set_membership(zone_id=token.zone_id, role="slave", federation_id=token.federation_id, epoch=newest.epoch)
+            remembered.remember(tx, "instance", entry.instance.encode("ascii"))
+            tx.set_membership(zone_id=entry.token.zone_id, role="slave", federation_id=entry.token.federation_id, epoch=entry.newest.epoch)
 
         try:
-            await self._load_snapshot(link, check, also, reply.index)
+            await self._load_snapshot(entry.link, check, also, entry.reply.index)
         except Exception as error:
-            if found:
-                raise ClashError(found) from error
+            if refused:
+                raise ClashError(refused) from error
             raise
+        return other_owners
 
-    def _finish(self) -> Joined:
+    def _finish(self, other_owners: list[str]) -> Joined:
         put_away = _put_away(self._password_file)
         state = self._database.state()
-        return Joined(state.zone_id, state.federation_id, state.epoch, state.position, str(put_away or ""))
+        return Joined(state.zone_id, state.federation_id, state.epoch, state.position, str(put_away or ""), other_owners)
+
+
+def _compare(tx: ReadTx, theirs: Rows, token: Token) -> Plan:
+    own = _own_rows(tx)
+    lost = clashes.find(own, theirs, own_zone=tx.state.zone_id)
+    return Plan(token.zone_id, token.federation_id, lost, owners.strangers(own, theirs, owners.objects(tx)))
+
+
+async def _withdraw(link: Link) -> None:
+    """Tell the master that this zone does not come. If it can't be told, it shows the zone as let in until it joins or is revoked."""
+    try:
+        (await link.request("POST", "/federation/v1/withdraw", timeout_s=WITHDRAW_TIMEOUT_S)).expect()
+    except LinkError as error:
+        log.warning("the master does not know that this zone did not come", error=str(error))
 
 
 def _instance(tx: ZoneTx) -> str:

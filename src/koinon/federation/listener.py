@@ -221,6 +221,7 @@ class TrustRoutes:
             Route(f"{PREFIX}/join", self.join, methods=["POST"]),
             Route(f"{PREFIX}/reign", gate.asserted(self.reign, any_epoch=True), methods=["GET"]),
             Route(f"{PREFIX}/leave", gate.asserted(self.leave, any_epoch=True), methods=["POST"]),
+            Route(f"{PREFIX}/withdraw", gate.asserted(self.withdraw, any_epoch=True), methods=["POST"]),
             Route(f"{PREFIX}/certificate", gate.asserted(self.certificate), methods=["POST"]),
         ]
 
@@ -255,7 +256,7 @@ class TrustRoutes:
         except AssertionRefused as refusal:
             return self._gate.refused(refusal)
         reply = await self._membership.accept(wanted)
-        log.info("zone joined", zone=wanted.zone_id)
+        log.info("zone let in", zone=wanted.zone_id)
         return Response(msgspec.msgpack.encode(reply), media_type=MSGPACK)
 
     async def reign(self, _request: Request, _body: bytes, _assertion: Assertion) -> Response:
@@ -268,6 +269,12 @@ class TrustRoutes:
         """Mark the zone as gone."""
         await self._membership.accept_leave(assertion.zone_id)
         log.info("zone left", zone=assertion.zone_id)
+        return Response(status_code=200)
+
+    async def withdraw(self, _request: Request, _body: bytes, assertion: Assertion) -> Response:
+        """Mark the zone as invited again: it was let in, and did not come."""
+        await self._membership.accept_withdrawal(assertion.zone_id)
+        log.info("zone did not come", zone=assertion.zone_id)
         return Response(status_code=200)
 
     async def certificate(self, _request: Request, _body: bytes, assertion: Assertion) -> Response:

@@ -1,6 +1,6 @@
 """How a federation begins, and how zones are let in, renew their certificates and leave: all but the joining zone's own side.
 
-Path:     admin socket -> init(), invite(), leave(); listener.py -> accept(), accept_leave(), certify()
+Path:     admin socket -> init(), invite(), leave(); listener.py -> accept(), accept_withdrawal(), accept_leave(), certify()
 Holds:    what a zone may do stands in its zone record, so every zone learns of it in the order of the log; each step can be repeated.
 Not here: the joining zone's side (joining.py); what an invitation is (invitation.py); what other zones see of a revocation (listener.py).
 """
@@ -47,6 +47,8 @@ from koinon.objects.template import Template
 LEAVE_TIMEOUT_S: Final = 10.0
 CERTIFICATE_TIMEOUT_S: Final = 10.0
 _URL: Final = re.compile(r"https?://[!-~]{1,1000}")
+#: What is in the record of a zone that may come and has not.
+_INVITED: Final[dict[str, str | None]] = {"TRUST": "INVITED", "PUBLIC_KEY": None, "INSTANCE": None, "FEDERATION_ENDPOINT": None}
 
 
 class Initiated(msgspec.Struct, frozen=True):
@@ -217,8 +219,7 @@ class Membership:
             found = trust.trust_of(tx, zone_id)
             if zone_id == tx.state.zone_id or (found is not None and found.trust == "ENROLLED"):
                 raise ActionError(f"Zone {zone_id} ({name}) is enrolled already. To let it join anew, have it leave or revoke it.")
-            changes = {"TRUST": "INVITED", "PUBLIC_KEY": None, "INSTANCE": None, "FEDERATION_ENDPOINT": None}
-            zones.set_attributes(tx, zone_id, changes | ({"ENDPOINT": endpoint} if endpoint else {}))
+            zones.set_attributes(tx, zone_id, _INVITED | ({"ENDPOINT": endpoint} if endpoint else {}))
             return zone_id, invitation.create(tx, zone_id, secret, now_s=now_s)
 
         zone_id, expires_at = (await self._database.write_shared("federation invite", job)).value
@@ -266,6 +267,15 @@ class Membership:
         """
         state = self._require_master()
         return _pem(self._store.authority().certify(zone_id, state.federation_id, trust.require_key(tx, zone_id), _now()))
+
+    async def accept_withdrawal(self, zone_id: int) -> None:
+        """The zone was let in and does not come, for now: what is shown of it is true again, and its invitation works until it expires."""
+        self._require_master()
+
+        def job(tx: SharedTx) -> None:
+            zones.set_attributes(tx, zone_id, _INVITED if invitation.reopen(tx, zone_id) else {"TRUST": "LEFT"})
+
+        await self._database.write_shared("federation withdrawal", job)
 
     async def accept_leave(self, zone_id: int) -> None:
         """The master's side of a leave: from the moment that this commits, the zone's requests are refused."""

@@ -11,6 +11,7 @@ Not here: what an operation means and who may ask for it (operations.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from typing import Final
@@ -74,6 +75,19 @@ def waiting(tx: ReadTx, *, after: int = 0, limit: int = BATCH) -> list[Waiting]:
     return [Waiting(place, request_id, ZoneOperation(kind, bytes(body))) for place, request_id, kind, body in found]
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """How much waits in the outbox. ``oldest_s`` is the age in seconds of the oldest operation, None if none waits."""
+
+    waiting: int
+    oldest_s: float | None
+
+
+def backlog(tx: ReadTx, now_ms: int) -> Backlog:
+    """How much the master has not taken yet, and for how long."""
+    ((count, oldest_ms),) = tx.fetch("SELECT count(*), min(made_at) FROM outbox")
+    return Backlog(count, None if oldest_ms is None else max(0.0, (now_ms - oldest_ms) / 1000))
+
+
 def remove(tx: ZoneTx, place: int) -> None:
     """Forget an operation that is done."""
     tx.execute("DELETE FROM outbox WHERE id = ?", (place,))
@@ -111,10 +125,10 @@ class Sender:
                 if self._failures:  # what came meanwhile need not hurry: the master does not take it either
                     await asyncio.sleep(pause_s or 0.0)
                     continue
-                try:
-                    await asyncio.wait_for(self._wake.wait(), pause_s)
-                except TimeoutError:
-                    continue
+                # not wait_for(): in Python 3.11 it loses a cancellation that comes as the wait ends
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
         finally:
             unsubscribe()
 

@@ -2,7 +2,8 @@
 
 Path:     api -> remembered() (no thread, no SQL) -> else authenticate(): token, or password in a hashing thread
 Holds:    a remembered session is good only while the user's row says the same verifier and is enabled; the end of a token is looked at each
-          time. Secrets are kept as a keyed hash whose key dies with the process. Guessing at one name costs the guesser waiting, not us.
+          time, and all of it again where a write is made (renewal()). Secrets are kept as a keyed hash whose key dies with the process.
+          Guessing at one name costs the guesser waiting, not us.
 Not here: what the caller may do (access.py); hashes (passwords.py); sessions of servers for users behind them (server_sessions.py).
 Source:   OpenNebula src/um/UserPool.cc (order of the checks), src/um/LoginToken.cc (tokens narrowed to a group).
 """
@@ -18,6 +19,7 @@ from typing import Final
 
 from koinon import clock
 from koinon.database.database import Database
+from koinon.database.state import ZoneState
 from koinon.database.transactions import ReadTx
 from koinon.errors import AuthenticationError
 from koinon.identity import accounts, auth_drivers, server_sessions
@@ -47,6 +49,15 @@ class _Proof:
         self.until = until
         self.account: Account | None = None
         self.caller: Caller | None = None
+
+    def opens(self, account: Account | None, now: int) -> int | None:
+        """The group that the session is narrowed to, ANY_GROUP for all of them; None if it opens this account no more."""
+        if account is None or not account.enabled or account.name != self.name:
+            return None
+        if not self.token_hash:
+            return ANY_GROUP if self.verifier == account.verifier and account.driver == auth_drivers.CORE else None
+        token = account.tokens.get(self.token_hash)
+        return token.egid if token is not None and _opens(token, account, now) else None
 
 
 class _Failures:
@@ -107,21 +118,54 @@ class Login:
         if isinstance(proof, ServerProof):
             return proof.caller(tx, zone_id, now)
         account = accounts.with_id(tx, proof.uid)
-        if account is None or not account.enabled or account.name != proof.name:
-            return None
-        egid = ANY_GROUP
-        if proof.token_hash:
-            token = account.tokens.get(proof.token_hash)
-            if token is None or not _opens(token, account, now):
-                return None
-            egid = token.egid
-        elif now >= proof.until or proof.verifier != account.verifier or account.driver != auth_drivers.CORE:
+        egid = proof.opens(account, now)
+        if account is None or egid is None or (not proof.token_hash and now >= proof.until):
             return None
         caller = proof.caller
         if caller is None or proof.account is not account or caller.zone_id != zone_id:
             caller = proof.caller = accounts.caller(account, egid, zone_id)
             proof.account = account
         return caller
+
+    def renewal(self, session: str, caller: Caller, seen: ZoneState | None) -> Callable[[ReadTx], Caller]:
+        """What tells who calls once a write is made: since the log-in the user may have been disabled, left a group, or lost a token.
+
+        Args:
+            session: ``name:secret``, let in just now.
+            caller: whom it was found to be.
+            seen: the state in which that was found, None if it is not known: what did not change since need not be looked at.
+
+        Returns:
+            A function for the writer's transaction. It raises AuthenticationError, or AuthorizationError, if the session opens nothing
+            any more. It remembers nothing: what that transaction has changed may yet be taken back.
+        """
+        proof = self._proofs.get(self._digest(session))
+
+        def who(tx: ReadTx) -> Caller:
+            if seen is not None and not tx.has_changed("user_pool", seen):
+                return caller
+            now = self._now_s()
+            if isinstance(proof, _Proof):
+                account = accounts.with_id(tx, proof.uid)
+                egid = proof.opens(account, now)
+                found = None if account is None or egid is None else accounts.caller(account, egid, caller.zone_id)
+            elif proof is not None and caller.zone_id == tx.state.zone_id:
+                found = proof.present(tx, caller.zone_id, now)
+            else:
+                found = self._acted_for(tx, session, caller.zone_id)
+            if found is None:
+                raise AuthenticationError
+            return found
+
+        return who
+
+    @staticmethod
+    def _acted_for(tx: ReadTx, session: str, zone_id: int) -> Caller | None:
+        name, _, secret = session.partition(":")
+        server = accounts.with_name(tx, name)
+        if server is None or not server.enabled or not server_sessions.is_server(server):
+            return None
+        return server_sessions.acted_for(tx, server, secret, zone_id)
 
     async def authenticate(self, session: str, zone_id: int) -> Caller:
         """The caller of a session.

@@ -109,15 +109,24 @@ class ServerProof:
             zone_id: where the caller came in.
             now: seconds since 1970.
         """
-        if now >= self._expires_at or zone_id != tx.state.zone_id:
-            return None
-        server, account = _known(tx, *self._server), _known(tx, *self._target)
-        if server is None or not is_server(server) or account is None:
+        account = self._opens(tx, zone_id, now)
+        if account is None:
             return None
         if self._caller is None or self._account is not account or self._caller.zone_id != zone_id:
             self._caller = _caller_for(account, self._egid, zone_id)
             self._account = account
         return self._caller
+
+    def present(self, tx: ReadTx, zone_id: int, now: int) -> Caller | None:
+        """As :meth:`caller`, and nothing is remembered: for a transaction that may be taken back."""
+        account = self._opens(tx, zone_id, now)
+        return None if account is None else _caller_for(account, self._egid, zone_id)
+
+    def _opens(self, tx: ReadTx, zone_id: int, now: int) -> Account | None:
+        if now >= self._expires_at or zone_id != tx.state.zone_id:
+            return None
+        server, account = _known(tx, *self._server), _known(tx, *self._target)
+        return account if server is not None and is_server(server) else None
 
 
 def is_server(account: Account) -> bool:

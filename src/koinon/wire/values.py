@@ -6,9 +6,7 @@ Not here: how they look on the wire (xmlrpc_reading.py, xmlrpc_writing.py); erro
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-import msgspec
+from typing import Any, NamedTuple, TypeAlias
 
 WRONG_PARAMETERS = -501
 MALFORMED = -503
@@ -31,7 +29,7 @@ class DateTime(str):
 Value: TypeAlias = Any
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(NamedTuple):
     """One call as it came in.
 
     Attributes:
