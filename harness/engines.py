@@ -259,6 +259,12 @@ def save(path: Path, engine: str = "") -> dict[str, list[tuple[Any, ...]]]:
         connection.close()
 
 
+def values(path: Path, engine: str = "") -> bytes:
+    """All that a database's rows hold, one after the other, for tests that look for what must not be there."""
+    found = [value for rows in save(path, engine).values() for row in rows for value in row]
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in found)
+
+
 def restore(path: Path, saved: dict[str, list[tuple[Any, ...]]], engine: str = "") -> None:
     """Put a backup back; the zone must be stopped."""
     dialect = choose(url(path, engine))

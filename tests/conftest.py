@@ -25,7 +25,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def engine(request: pytest.FixtureRequest) -> str:
-    """The engine of this test. Where its server is missing, the test is left out, but not in CI."""
+    """The engine of this test; fixtures for a whole module ask for it too, or they would keep the first one.
+
+    Where its server is missing, the test is left out, but not in CI.
+    """
     engines.current = getattr(request, "param", "sqlite")
     if engines.current != "sqlite":
         try:
