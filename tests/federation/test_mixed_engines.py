@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 import xmlrpc.client
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from harness.engines import ENGINES, server
-from harness.zones import Federation, Zone, federation
+from harness.zones import Federation, Zone, federation, wait_until
 from koinon.objects import acl
 from koinon.objects.kinds import Kind
 from koinon.statements.schema import MAX_BODY_BYTES, SHARED_TABLES
@@ -156,6 +158,40 @@ def test_all_zones_may_be_killed(zones: Federation) -> None:
         zone.start()
     zones.caller(zones.slaves[0]).value("one.user.allocate", f"after{next(_numbers)}", "x", "core", [])
     assert_equal(zones)
+
+
+def test_database_servers_may_be_restarted_under_running_zones(zones: Federation) -> None:
+    """What is refused meanwhile is refused plainly; afterwards every zone reads, writes and copies again by itself."""
+    acknowledged: list[str] = []
+
+    def write(zone: Zone) -> bool:
+        name = f"meanwhile{next(_numbers)}"
+        reply = zones.caller(zone).call("one.user.allocate", name, "x", "core", [])
+        if reply[0]:
+            acknowledged.append(name)
+            return True
+        assert "Traceback" not in reply[1]
+        assert "Unexpected" not in reply[1], reply
+        return False
+
+    for engine in ENGINES[1:]:
+        server(engine).stop()
+        for zone in zones.zones:
+            write(zone)
+            for call in ("one.userpool.info", "one.acl.info"):
+                reply = zones.caller(zone).call(call)
+                assert (reply[0] is True) == (zone.engine != engine), (zone, reply)
+                assert reply[0] or "can't be reached" in reply[1] or "ended the session" in reply[1], reply
+            if zone.engine == engine:
+                told = JsonClient(zone.port, zones.secret).refused(503, "GET", "/groups")
+                assert "Nothing was changed" in told or "ended the session" in told
+        time.sleep(1.5)  # background work of every zone fails at least once
+        server(engine).start()
+        for zone in zones.zones:
+            wait_until(f"{zone.name} writes again", partial(write, zone))
+    assert_equal(zones)
+    names = {user.NAME for user in zones.client(zones.slaves[0]).userpool.info().USER}
+    assert set(acknowledged) <= names
 
 
 def test_the_engines_are_those_that_were_asked_for(zones: Federation) -> None:
