@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from harness import engines
 from harness.engines import Server
 from koinon.database.database import Database
-from koinon.database.dialects import mariadb, postgresql
+from koinon.database.dialects import mariadb, postgresql, servers
 from koinon.errors import UnavailableError
 from tests.database.test_writer import add_user, assert_log_is_whole
 from tests.federation.copies import until
@@ -183,6 +185,31 @@ def test_a_server_that_goes_away_makes_plain_errors_and_is_found_again(server: S
         await until(reads)
         assert await database.read_in_thread(lambda tx: tx.counter("user_pool")) == 1
         assert_log_is_whole(database)
+        await database.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.engines("postgresql", "mariadb")
+def test_a_server_that_keeps_silent_is_given_up(server: Server, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop waits for short reads itself: it must not do so for ever."""
+    monkeypatch.setattr(servers, "SILENCE_S", 1)
+    forever = {"postgresql": "SELECT pg_sleep(60)", "mariadb": "SELECT SLEEP(60)"}[engine]
+
+    async def run() -> None:
+        database = Database.open(server.database("silent"))
+        database.start()
+        began = time.monotonic()
+        with pytest.raises(UnavailableError), database.read() as tx:
+            tx.fetch(forever)
+        assert time.monotonic() - began < 30
+
+        def reads() -> bool:
+            with contextlib.suppress(UnavailableError), database.read() as tx:
+                return tx.counter("user_pool") == -1
+            return False
+
+        await until(reads)
         await database.close()
 
     asyncio.run(run())

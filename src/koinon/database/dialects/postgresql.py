@@ -164,6 +164,7 @@ class PostgreSQL:
     def reader(self) -> Connection:
         session = self._connect()
         session.execute("SET default_transaction_read_only = on")
+        session.execute(f"SET statement_timeout = '{servers.SILENCE_S}s'")  # the loop may be the one that waits
         return session
 
     def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
