@@ -14,11 +14,12 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ class Server(ABC):
 
     #: the user of Debian's package; root's servers run as that one
     account: str
+    #: ends it without waiting for its sessions
+    farewell = signal.SIGTERM
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"koinon-{self.account}-"))
@@ -69,16 +72,12 @@ class Server(ABC):
         if not data.exists():
             self._run(self._setup(data))
         self.process = processes.start(self._command(data), log=self.folder / "server.log", user=self._user)
-        deadline = time.monotonic() + _PATIENCE_S
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{self.account} does not start:\n{(self.folder / 'server.log').read_text()[-3000:]}")
-            time.sleep(0.05)
+        wait_until(self._answers)
 
     def stop(self) -> None:
         """End it as an operator would."""
         if self.process is not None:
-            processes.end(self.process)
+            processes.end(self.process, by=self.farewell)
             self.process = None
 
     def remove(self) -> None:
@@ -120,6 +119,8 @@ class Server(ABC):
     def _command(self, data: Path) -> list[str | Path]: ...
 
     def _answers(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            raise AssertionError(f"{self.account} ended by itself:\n{(self.folder / 'server.log').read_text()[-3000:]}")
         with contextlib.suppress(Exception):
             self.administer("SELECT 1")
             return True
@@ -134,6 +135,7 @@ class PostgreSQL(Server):
     """PostgreSQL, from the packages' newest version."""
 
     account = "postgres"
+    farewell = signal.SIGINT
     home = "postgres"
 
     def __init__(self, *options: str) -> None:
@@ -223,13 +225,26 @@ def url(path: Path, engine: str = "") -> str:
 
 
 @contextlib.contextmanager
-def by_hand(path: Path, engine: str = "") -> Iterator[Connection]:
+def session(address: str) -> Iterator[Connection]:
     """A session of one who looks at rows and edits them without asking Koinon: ``?`` marks, each statement on its own."""
-    connection = choose(url(path, engine)).connect()
+    connection = choose(address).connect()
     try:
         yield connection
     finally:
         connection.close()
+
+
+def by_hand(path: Path, engine: str = "") -> contextlib.AbstractContextManager[Connection]:
+    """A ``session`` with the database of a path."""
+    return session(url(path, engine))
+
+
+def wait_until(check: Callable[[], bool]) -> None:
+    """Wait until a server is as it was told to be."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not check():
+        assert time.monotonic() < deadline, "the server does not do as it was told"
+        time.sleep(0.05)
 
 
 def save(path: Path, engine: str = "") -> dict[str, list[tuple[Any, ...]]]:
@@ -242,6 +257,12 @@ def save(path: Path, engine: str = "") -> dict[str, list[tuple[Any, ...]]]:
     finally:
         dialect.rollback(connection)
         connection.close()
+
+
+def values(path: Path, engine: str = "") -> bytes:
+    """All that a database's rows hold, one after the other, for tests that look for what must not be there."""
+    found = [value for rows in save(path, engine).values() for row in rows for value in row]
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in found)
 
 
 def restore(path: Path, saved: dict[str, list[tuple[Any, ...]]], engine: str = "") -> None:

@@ -98,10 +98,10 @@ def start(
         )
 
 
-def end(process: subprocess.Popen[bytes], *, patience_s: float = 15.0) -> int:
-    """Ask ``process`` to stop, wait, and kill it if it does not. Returns its exit code (negative: the signal)."""
+def end(process: subprocess.Popen[bytes], *, patience_s: float = 15.0, by: signal.Signals = signal.SIGTERM) -> int:
+    """Ask ``process`` to stop ``by`` a signal, wait, and kill it if it does not. Returns its exit code (negative: the signal)."""
     if process.poll() is None:
-        process.terminate()
+        process.send_signal(by)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(patience_s)
         kill(process)

@@ -14,17 +14,21 @@ from harness import engines, zones
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test for each engine that it is to run on."""
-    everywhere = metafunc.definition.get_closest_marker("engines") is not None
-    chosen = os.environ.get("ENGINE")
-    names = [chosen] if chosen else engines.ENGINES if everywhere else ["sqlite"]
-    if names != ["sqlite"]:
-        metafunc.parametrize("engine", names, indirect=True, scope="module")
+    """A test for each engine that it is to run on; one that is for others than the chosen one is left out."""
+    marker = metafunc.definition.get_closest_marker("engines")
+    wanted = ["sqlite"] if marker is None else marker.args or engines.ENGINES
+    if chosen := os.environ.get("ENGINE"):
+        wanted = [chosen] if marker is None or not marker.args or chosen in marker.args else []
+    if wanted != ["sqlite"]:
+        metafunc.parametrize("engine", wanted, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def engine(request: pytest.FixtureRequest) -> str:
-    """The engine of this test. Where its server is missing, the test is left out, but not in CI."""
+    """The engine of this test; fixtures for a whole module ask for it too, or they would keep the first one.
+
+    Where its server is missing, the test is left out, but not in CI.
+    """
     engines.current = getattr(request, "param", "sqlite")
     if engines.current != "sqlite":
         try:

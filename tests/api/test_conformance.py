@@ -46,7 +46,7 @@ def by_name(row: Call) -> str:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Desk]:
     """A master zone that knows another zone, without the rules that let everybody see zones and create documents."""
     desk = Desk(tmp_path_factory.mktemp("conformance"))
     desk.site.become_master()
@@ -172,6 +172,7 @@ def naming() -> list[tuple[Call, Param]]:
     ]
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize(("row", "param"), naming(), ids=[f"{row.name}-{param.name}" for row, param in naming()])
 def test_an_unknown_object_is_named_by_code_text_and_id(desk: Desk, row: Call, param: Param) -> None:
     position = row.signature.index(param)
@@ -220,6 +221,7 @@ def test_every_call_with_a_need_on_an_object_names_that_object() -> None:
 ASKING: Final = [row for row in ROWS if row.needs and not any(need.filters for need in row.needs) and row.name not in BEFORE_RIGHTS]
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("row", ASKING, ids=by_name)
 def test_a_refusal_for_lack_of_rights_names_right_kind_and_caller_and_changes_nothing(desk: Desk, row: Call) -> None:
     """The texts of each need are proven in test_access.py; here, that they come in the form that clients parse."""

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from harness import engines
 from harness.replies import Caller
 from harness.zones import Federation, Zone, federation
 
@@ -82,6 +83,7 @@ def test_no_database_holds_a_password_or_a_token_in_the_clear(zones: Federation)
     password = zones.secret.partition(":")[2].encode()
     for zone in zones.zones:
         stored = b"".join(file.read_bytes() for file in files(zone.state_dir) if file.name != "one_auth")
+        stored += engines.values(zone.database, zone.engine)
         assert b"user0" in stored
         for secret in (MARK.encode(), password, *(token.encode() for token in _tokens)):
             assert secret not in stored

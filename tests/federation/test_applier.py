@@ -19,6 +19,11 @@ from koinon.statements.commits import Position
 from koinon.statements.schema import PoolRow
 from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
 
+pytestmark = pytest.mark.engines
+
+
+UPDATE_DIGESTS = "UPDATE shared_digest SET digest ="
+
 
 def run(tmp_path: Path, test: Callable[[Origin, Copy], Awaitable[Any]], **options: Any) -> Any:
     async def inside() -> Any:
@@ -115,8 +120,8 @@ def test_a_reign_that_we_do_not_know_is_not_followed(tmp_path: Path) -> None:
     [
         "DELETE FROM user_pool WHERE oid = 5",
         "UPDATE user_pool SET name = 'last', body = '<USER>mine</USER>' WHERE oid = 6",
-        "UPDATE user_pool SET row_hash = zeroblob(32) WHERE oid = 5",
-        "UPDATE shared_digest SET digest = zeroblob(32)",
+        "UPDATE user_pool SET row_hash = (SELECT chain FROM zone_state) WHERE oid = 5",
+        f"{UPDATE_DIGESTS} (SELECT chain FROM zone_state)",
         "INSERT INTO user_pool SELECT 99, 'last', body, uid, gid, owner_u, group_u, other_u, row_hash FROM user_pool WHERE oid = 5",
         "DELETE FROM pool_control",
     ],
@@ -149,7 +154,7 @@ def test_differences_that_come_back_leave_the_zone_stuck_but_readable(tmp_path: 
         await equal(origin, copy)
         states = []
         for _ in range(3):
-            await copy.database.write_zone("break", lambda tx: tx.execute("UPDATE shared_digest SET digest = zeroblob(32)"))
+            await copy.database.write_zone("break", lambda tx: tx.execute(f"{UPDATE_DIGESTS} (SELECT chain FROM zone_state)"))
             await origin.add_users(1)
             await until(lambda: copy.applier.status().state == "stuck" or copy.database.state().head == origin.database.state().head)
             states.append(copy.applier.status().state)

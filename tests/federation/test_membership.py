@@ -20,6 +20,8 @@ from koinon.federation.link import Link, LinkError, Refused
 from koinon.identity import zones
 from tests.federation.members import Zone, master_at, user, zone_at
 
+pytestmark = pytest.mark.engines
+
 
 def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 60))

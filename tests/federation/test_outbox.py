@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -24,6 +25,8 @@ from koinon.objects.kinds import Kind
 from koinon.wire.messages import decode
 from koinon.wire.zone_operations import ZoneOperation
 from tests.federation.members import Zone, master_at, zone_at
+
+pytestmark = pytest.mark.engines
 
 
 class Heard(NamedTuple):

@@ -15,6 +15,8 @@ import pytest
 from harness.replies import Caller
 from harness.zones import PATIENCE_S, Federation, Zone, federation
 
+pytestmark = pytest.mark.engines
+
 _numbers = itertools.count(1)
 _WRITERS: Final = 3
 
@@ -86,7 +88,7 @@ def _attempt(caller: Caller, method: str, *arguments: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("kills"), 3) as made:
         yield made
 

@@ -15,11 +15,13 @@ import pytest
 from harness.proxy import Direction, Link
 from harness.zones import Federation, Zone, federation, wait_until
 
+pytestmark = pytest.mark.engines
+
 _LOG_KEEP = 50
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     """A master that keeps little of its log, and one slave behind a link that we command."""
     settings = {"federation": {"log_keep": _LOG_KEEP, "log_cap": 2 * _LOG_KEEP}}
     with federation(tmp_path_factory.mktemp("links"), 2, through_proxy=True, settings=settings) as made:

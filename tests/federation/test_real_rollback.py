@@ -30,7 +30,8 @@ def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_pa
         for zone in (master, slave):
             reply = zones.caller(zone).call("one.user.allocate", "refused", "x", "public", [])
             assert reply[0] is False
-            assert "was set back" in reply[1]
+            # A slave that has waited for long before it asks again only knows that its master does not stream.
+            assert "was set back" in reply[1] or (zone is slave and "no sign of life" in reply[1]), reply
         assert {user.NAME for user in zones.client(slave).userpool.info().USER} >= {"kept", "lost"}
         assert "Given up" in master.federation("accept-loss").stderr
         _create(zones, master, "after")

@@ -27,6 +27,8 @@ from koinon.statements.schema import AclRow
 from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode
 from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, user
 
+pytestmark = pytest.mark.engines
+
 
 def run(tmp_path: Path, test: Callable[[Origin, Copy], Awaitable[Any]], **options: Any) -> Any:
     async def inside() -> Any:

@@ -250,14 +250,16 @@ class Database:
                     log.warning("housekeeping of the database failed, will retry", error=self._dialect.explain(error))
 
     async def _connect_reader(self) -> None:
-        """Try to get another session for reads. The server that answers may be one that lacks what the last one had: nothing is kept."""
+        """Get another session for reads. The server that answers may be one that lacks what the last one had: nothing is kept."""
         self._reader_lost = self._reader_lost or f"{self._dialect.place} has ended the session. This zone goes on when it is back."
         log.warning("session with the database lost, connecting again", cause=self._reader_lost)
-        try:
-            reader = await asyncio.get_running_loop().run_in_executor(self._threads, self._dialect.reader)
-        except self._dialect.driver_error as error:
-            self._reader_lost = self._dialect.explain(error)
-            return
+        while True:
+            try:
+                reader = await asyncio.get_running_loop().run_in_executor(self._threads, self._dialect.reader)
+                break
+            except self._dialect.driver_error as error:
+                self._reader_lost = self._dialect.explain(error)
+                await asyncio.sleep(_TIDY_EVERY_S)
         self._reader.close()
         self._reader = reader
         self._cache.forget()

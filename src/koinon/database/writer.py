@@ -312,6 +312,7 @@ class Writer:
         """Get another session; what was remembered from the last one may not be true of the server that answers now."""
         self._connection.close()
         self._cache.forget()
+        self._digests_at = -1
         try:
             self._connection = self._dialect.writer()
         except self._dialect.driver_error as error:

@@ -268,7 +268,7 @@ class MariaDB:
         if code in _AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
         if code in _GONE:
-            return f"{self.place} can't be reached ({text}). This zone goes on when it is back; nothing was changed."
+            return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
         if code in (1021, 1114, 1030, 3):
             return f"{self.place} has no space left ({text}). Free it there; nothing was changed."
         if code in (1044, 1045, 1142, 1143, 1227):

@@ -164,6 +164,7 @@ class PostgreSQL:
     def reader(self) -> Connection:
         session = self._connect()
         session.execute("SET default_transaction_read_only = on")
+        session.execute(f"SET statement_timeout = '{servers.SILENCE_S}s'")  # the loop may be the one that waits
         return session
 
     def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
@@ -236,7 +237,7 @@ class PostgreSQL:
         if code in _AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
         if code is None or code[:2] in ("08", "57"):
-            return f"{self.place} can't be reached ({text}). This zone goes on when it is back; nothing was changed."
+            return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
         if code[:2] == "53":
             return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."
         if code == "42501":

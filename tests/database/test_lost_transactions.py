@@ -1,0 +1,411 @@
+"""What takes a transaction away, each made to happen by a real server: jobs are run again, once; what can't be known is said.
+
+Not here: that a group, a log and a cache are right where nothing goes wrong (test_writer.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from harness import engines
+from koinon.database.database import Database
+from koinon.database.dialects.protocol import Connection
+from koinon.database.transactions import SharedTx, ZoneTx
+from koinon.errors import OutcomeUnknownError, UnavailableError
+from tests.database.test_writer import add_user, assert_log_is_whole, user
+
+pytestmark = pytest.mark.engines("postgresql", "mariadb")  # what SQLite can lose is in test_writer.py
+
+#: codes that the drivers report
+DEADLOCK = {"postgresql": {"40P01"}, "mariadb": {1213}}
+TIMEOUT = {"postgresql": {"55P03"}, "mariadb": {1205}}
+CHANGED = {"postgresql": {"40001"}, "mariadb": {1020}}
+NO_SAVEPOINT = {"postgresql": {"25P01"}, "mariadb": {1305}}
+KILLED: dict[str, set[int | str | None]] = {"postgresql": {"57P01", None}, "mariadb": {2006, 2013, 1927, 1053, 0}}
+#: of an engine, and where it says who a session is and how to end it
+SESSION = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+    "mariadb": ("SELECT CONNECTION_ID()", "KILL {}"),
+}
+
+
+def code(error: BaseException) -> Any:
+    return getattr(error, "sqlstate", None) if engines.current == "postgresql" else error.args[0]
+
+
+class Trial:
+    """An open database with users 0 to 59, and the codes of the errors that its jobs have seen."""
+
+    def __init__(self, path: Path, url: str = "") -> None:
+        self.path = path
+        self.engine = engines.current
+        self.database = Database.open(url or engines.url(path))
+        self.seen: list[Any] = []
+        self.runs = 0
+
+    async def fill(self) -> None:
+        def job(tx: SharedTx) -> None:
+            for oid in range(60):
+                tx.insert("user_pool", user(tx.next_id("user_pool"), f"user{oid}"))
+
+        await self.database.write_shared("fill", job)
+
+    def noting(self, job: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The job, which tells what errors go through it."""
+
+        def run(tx: Any) -> Any:
+            self.runs += 1
+            try:
+                return job(tx)
+            except self.database._dialect.driver_error as error:
+                self.seen.append(code(error))
+                raise
+
+        return run
+
+    def end_session(self, number: Any) -> None:
+        with engines.by_hand(self.path) as hand:
+            hand.execute(SESSION[self.engine][1].format(number))
+
+    def session_of(self, connection: Connection) -> int:
+        return int(connection.execute(SESSION[self.engine][0]).fetchone()[0])
+
+
+def trial(path: Path, test: Callable[[Trial], Awaitable[Any]], url: str = "") -> None:
+    async def run() -> None:
+        made = Trial(path, url)
+        made.database.start()
+        try:
+            await made.fill()
+            await test(made)
+            assert_log_is_whole(made.database)
+        finally:
+            await made.database.close()
+
+    asyncio.run(run())
+
+
+def touch_row(tx: ZoneTx, oid: int) -> None:
+    tx.execute("UPDATE user_pool SET uid = uid WHERE oid = ?", (oid,))
+
+
+def names(trial: Trial) -> set[str]:
+    with trial.database.read() as tx:
+        return {row.name for row in tx.rows("user_pool")}
+
+
+def test_a_deadlock_loses_nobodys_work(tmp_path: Path, engine: str) -> None:
+    """The server ends our transaction: what earlier jobs of the group did is gone too, and is done again."""
+    begun, waits = threading.Event(), threading.Event()
+
+    def other_session() -> None:
+        with engines.by_hand(tmp_path / "koinon.db") as hand:
+            hand.execute("BEGIN")
+            # The greater work of the two is spared, or the one that has waited for a shorter time.
+            hand.executemany("UPDATE user_pool SET uid = uid + 1 WHERE oid = ?", [(oid,) for oid in range(10, 60)])
+            begun.set()
+            waits.wait(10)
+            time.sleep(0.3)
+            hand.execute("UPDATE user_pool SET uid = uid WHERE oid = 0")
+            hand.execute("ROLLBACK")
+
+    async def test(trial: Trial) -> None:
+        other = threading.Thread(target=other_session)
+        other.start()
+        await asyncio.to_thread(begun.wait, 10)
+
+        def crossing(tx: SharedTx) -> str:
+            touch_row(tx, 0)
+            waits.set()
+            touch_row(tx, 10)
+            return "done"
+
+        jobs = (add_user("before"), trial.noting(crossing), add_user("after"))
+        answers = await asyncio.gather(*(trial.database.write_shared("job", job) for job in jobs))
+        await asyncio.to_thread(other.join)
+        assert set(trial.seen) == DEADLOCK[engine]
+        assert answers[1].value == "done"
+        assert trial.runs == 2
+        assert {"before", "after"} <= names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_a_row_that_is_held_for_long_is_waited_for_and_then_given_up(tmp_path: Path, engine: str) -> None:
+    async def test(trial: Trial) -> None:
+        with engines.by_hand(trial.path) as hand:
+            hand.execute("BEGIN")
+            hand.execute("UPDATE user_pool SET uid = uid WHERE oid = 7")
+
+            def job(tx: SharedTx) -> None:
+                if trial.seen:
+                    hand.execute("ROLLBACK")
+                touch_row(tx, 7)
+
+            jobs = (add_user("before"), trial.noting(job))
+            await asyncio.gather(*(trial.database.write_shared("job", job) for job in jobs))
+        assert set(trial.seen) == TIMEOUT[engine]
+        assert trial.runs == 2
+        assert "before" in names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_a_row_that_someone_else_has_changed_meanwhile_is_read_again(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READ COMMITTED has no such failure; an administrator who sets another level by force must not lose writes."""
+
+    async def test(trial: Trial) -> None:
+        dialect = trial.database._dialect
+        plain = dialect.begin
+
+        def stricter(connection: Connection) -> None:
+            if engine == "postgresql":
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                return
+            connection.execute("SET SESSION innodb_snapshot_isolation = ON")
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            plain(connection)
+
+        monkeypatch.setattr(dialect, "begin", stricter)
+
+        def job(tx: SharedTx) -> None:
+            tx.fetch("SELECT uid FROM user_pool WHERE oid = 5")
+            if not trial.seen:
+                with engines.by_hand(trial.path) as hand:
+                    hand.execute("UPDATE user_pool SET uid = uid + 1 WHERE oid = 5")
+                    hand.execute("UPDATE user_pool SET uid = uid - 1 WHERE oid = 5")
+            touch_row(tx, 5)
+
+        await asyncio.gather(*(trial.database.write_shared("job", one) for one in (add_user("before"), trial.noting(job))))
+        assert set(trial.seen) == CHANGED[engine]
+        assert trial.runs == 2
+        assert "before" in names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_a_transaction_that_ended_unnoticed_is_noticed_at_the_savepoint(tmp_path: Path, engine: str) -> None:
+    """What MariaDB does after a deadlock whose error a job has swallowed: the transaction is over, and no statement says so."""
+
+    async def test(trial: Trial) -> None:
+        told: list[str] = []
+        explain = trial.database._dialect.explain
+
+        def noting(error: BaseException) -> str:
+            trial.seen.append(code(error))
+            return explain(error)
+
+        def job(tx: SharedTx) -> None:
+            if not told:
+                told.append("lost")
+                tx._connection.execute("ROLLBACK")
+
+        trial.database._dialect.explain = noting  # type: ignore[method-assign] # to see the code
+        await asyncio.gather(*(trial.database.write_shared("job", one) for one in (add_user("before"), job)))
+        assert set(trial.seen) == NO_SAVEPOINT[engine]
+        assert "before" in names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_a_job_that_swallows_the_loss_can_not_write_outside_of_a_transaction(tmp_path: Path) -> None:
+    async def test(trial: Trial) -> None:
+        def job(tx: SharedTx) -> None:
+            if not trial.seen:
+                trial.end_session(trial.session_of(tx._connection))
+            with contextlib.suppress(trial.database._dialect.driver_error):
+                trial.noting(lambda tx: tx.fetch("SELECT 1"))(tx)
+            add_user(f"swallowed{len(trial.seen)}")(tx)
+
+        await asyncio.gather(*(trial.database.write_shared("job", one) for one in (add_user("before"), job)))
+        assert trial.seen
+        assert {"before", "swallowed1"} <= names(trial)
+        assert len(names(trial)) == 62
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_a_session_killed_in_the_middle_of_a_group_is_replaced(tmp_path: Path, engine: str) -> None:
+    async def test(trial: Trial) -> None:
+        def job(tx: SharedTx) -> None:
+            if not trial.seen:
+                trial.end_session(trial.session_of(tx._connection))
+            touch_row(tx, 1)
+
+        jobs = (add_user("before"), trial.noting(job), add_user("after"))
+        await asyncio.gather(*(trial.database.write_shared("job", one) for one in jobs))
+        assert set(trial.seen) <= KILLED[engine]
+        assert trial.runs == 2
+        assert {"before", "after"} <= names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_an_error_in_one_job_that_costs_no_transaction_stays_its_own(tmp_path: Path) -> None:
+    async def test(trial: Trial) -> None:
+        jobs = (add_user("before"), trial.noting(lambda tx: tx.execute("SELECT * FROM no_such_table")), add_user("after"))
+        answers = await asyncio.gather(*(trial.database.write_shared("job", one) for one in jobs), return_exceptions=True)
+        assert isinstance(answers[1], UnavailableError)
+        assert trial.runs == 1
+        assert {"before", "after"} <= names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+# COMMIT ---------------------------------------------------------------------------------------------------------------
+
+
+_COMMIT = re.compile(rb"COMMIT(?!TED)")
+
+
+class Cutter:
+    """Stands between us and the server, and cuts the session at a COMMIT.
+
+    Attributes:
+        mode: ``before``: the server never hears of it; ``after``: it does, we don't hear its answer; empty: nothing is cut.
+        closed: new sessions are cut at once too.
+        cuts: COMMITs that were cut.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+        self.mode = ""
+        self.closed = False
+        self.cuts = 0
+        self._mute = False
+        self._answered = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                ours, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.closed:
+                ours.close()
+                continue
+            theirs = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._up, args=(ours, theirs), daemon=True).start()
+            threading.Thread(target=self._down, args=(theirs, ours), daemon=True).start()
+
+    def _up(self, ours: socket.socket, theirs: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := ours.recv(1 << 16):
+                if self.mode and _COMMIT.search(data):
+                    self.cuts += 1
+                    if self.mode == "after":
+                        self._mute = True
+                        theirs.sendall(data)
+                        self._answered.wait(10)
+                    self.mode = ""
+                    break
+                theirs.sendall(data)
+        for end in (ours, theirs):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _down(self, theirs: socket.socket, ours: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := theirs.recv(1 << 16):
+                if self._mute:
+                    self._mute = False
+                    self._answered.set()
+                    break
+                ours.sendall(data)
+        for end in (ours, theirs):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def cutter(engine: str) -> Iterator[Cutter]:
+    made = Cutter(engines.server(engine).port)
+    yield made
+    made.close()
+
+
+def through(cutter: Cutter, path: Path) -> str:
+    """The address of a database by way of the cutter."""
+    parts = urlsplit(engines.url(path))
+    return f"{parts.scheme}://{parts.username}@127.0.0.1:{cutter.port}{parts.path}"
+
+
+@pytest.mark.parametrize("mode", ["before", "after"])
+@pytest.mark.parametrize("kind", ["shared", "zone"])
+def test_a_session_that_dies_in_commit_is_looked_up_and_nothing_is_done_twice(tmp_path: Path, cutter: Cutter, mode: str, kind: str) -> None:
+    def count(tx: ZoneTx) -> int:
+        tx.execute("INSERT INTO outbox (request_id, kind, body, made_at) VALUES ('r', 'k', ?, 0)", (b"",))
+        return int(tx.fetch("SELECT COUNT(*) FROM outbox")[0][0])
+
+    async def test(trial: Trial) -> None:
+        cutter.mode = mode
+        if kind == "shared":
+            written = await asyncio.gather(*(trial.database.write_shared("add", add_user(name)) for name in ("one", "two")))
+            assert [one.value for one in written] == [60, 61]
+            assert {"one", "two"} <= names(trial)
+        else:
+            assert await trial.database.write_zone("count", count) == 1
+            assert await trial.database.write_zone("count", count) == 2
+        assert cutter.cuts == 1
+
+    trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))
+
+
+def test_a_commit_of_which_nothing_can_be_learned_is_said_to_be_unknown(
+    tmp_path: Path, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not said to have failed: the user is there when the server can be reached again."""
+
+    async def test(trial: Trial) -> None:
+        monkeypatch.setattr(trial.database._dialect, "doubt_patience_s", 0.5)
+        cutter.mode = "after"
+        cutter.closed = True
+        with pytest.raises(OutcomeUnknownError, match="Outcome unknown"):
+            await trial.database.write_shared("add", add_user("in-doubt"))
+        with pytest.raises(UnavailableError, match="can't be reached"):
+            await trial.database.write_shared("add", add_user("refused"))
+        cutter.closed = False
+        assert (await trial.database.write_shared("add", add_user("later"))).value == 61
+        assert "in-doubt" in names(trial)
+        assert "refused" not in names(trial)
+
+    trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))
+
+
+def test_a_commit_that_still_hangs_in_the_server_is_waited_for_before_it_is_looked_up(tmp_path: Path, engine: str) -> None:
+    """Looked up too early it would seem lost, be made again, and then be there twice."""
+    url = engines.url(tmp_path / "koinon.db")
+
+    async def test(trial: Trial) -> None:
+        dialect = trial.database._dialect
+        hanging = dialect.connect()
+        dialect.begin(hanging)
+        hanging.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")
+        fresh = dialect.connect()
+        waiting = asyncio.create_task(asyncio.to_thread(dialect.await_own_end, fresh))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        hanging.execute("COMMIT")
+        await asyncio.wait_for(waiting, 5)
+        for connection in (hanging, fresh):
+            dialect.rollback(connection)
+            connection.close()
+
+    trial(tmp_path / "koinon.db", test, url)
