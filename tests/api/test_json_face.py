@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, Final
@@ -37,6 +39,11 @@ def admin(zone: Zone) -> JsonClient:
 @pytest.fixture
 def name() -> str:
     return f"name{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def host(admin: JsonClient, name: str) -> int:
+    return int(admin.ask("POST", "/hosts", {"hostname": name, "im_mad": "kvm", "vm_mad": "kvm"}).body["id"])
 
 
 @pytest.fixture
@@ -195,6 +202,61 @@ def test_the_form_of_a_request_is_checked(admin: JsonClient) -> None:
     for _ in range(50):
         deep = {"A": deep}
     assert admin.refused(400, "PUT", "/groups/1/template", {"template": deep})
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "body"),
+    {
+        "malformed rule": (422, "POST", "/acl", {"user": "zz", "resource": "1", "rights": "1"}),
+        "rule without a meaning": (422, "POST", "/acl", {"user": "100000000", "resource": "1", "rights": "0"}),
+        "no such rule": (404, "DELETE", "/acl/99999", None),
+        "malformed template": (422, "POST", "/vdcs", {"template": "NAME = ["}),
+        "malformed update": (422, "PUT", "/groups/1/template", {"template": "A = ["}),
+        "malformed quota": (422, "PUT", "/groups/1/quota", {"quota": "NONSENSE = [ A = 1 ]"}),
+        "malformed VLAN rule": (422, "PUT", "/groups/1/vlan", {"vlan": "NONSENSE = 1"}),
+        "name that can't be": (422, "POST", "/clusters/0/rename", {"name": ""}),
+        "password that can't be": (422, "POST", "/users/0/passwd", {"password": ""}),
+        "status that can't be": (422, "POST", "/hosts/{host}/status", {"status": 7}),
+        "in the VDC already": (409, "PUT", "/vdcs/0/zones/0/clusters/-10", None),
+        "not in the VDC": (409, "DELETE", "/vdcs/0/groups/0", None),
+        "stays where it is": (409, "POST", "/users/0/chgrp", {"group_id": 1}),
+        "taken": (409, "POST", "/groups", {"name": "users"}),
+    }.values(),
+)
+def test_a_fault_of_the_caller_has_a_status_of_its_own(
+    admin: JsonClient, host: int, status: int, method: str, path: str, body: Any
+) -> None:
+    assert admin.refused(status, method, path.format(host=host), body)
+
+
+def test_a_restricted_attribute_is_forbidden(zone: Zone, user: int, name: str) -> None:
+    own = JsonClient(zone.port, f"{name}:Secret1")
+    told = own.refused(403, "PATCH", f"/users/{user}/template", {"template": {"VM_USE_OPERATIONS": "x"}})
+    assert "restricted attribute" in told
+
+
+def test_a_fault_of_ours_is_not_laid_at_the_caller_s_door(zone: Zone, admin: JsonClient, host: int) -> None:
+    with contextlib.closing(sqlite3.connect(zone.database)) as connection, connection:
+        body = connection.execute("SELECT body FROM host_pool WHERE oid = ?", (host,)).fetchone()
+        connection.execute("UPDATE host_pool SET body = '<NOTHING' WHERE oid = ?", (host,))
+    assert "can't be read" in admin.refused(500, "GET", f"/hosts/{host}")
+    with contextlib.closing(sqlite3.connect(zone.database)) as connection, connection:
+        connection.execute("UPDATE host_pool SET body = ? WHERE oid = ?", (*body, host))
+    assert admin.ask("GET", f"/hosts/{host}").status == 200
+
+
+def test_an_object_does_not_grow_without_bound(admin: JsonClient, host: int, user: int) -> None:
+    for path in (f"/hosts/{host}/template", f"/users/{user}/template"):
+        pieces = [{"template": {f"PIECE{number}": "x" * 1_000_000}} for number in range(5)]
+        assert [admin.ask("PATCH", path, piece).status for piece in pieces] == [200, 200, 200, 200, 422]
+
+
+def test_a_disabled_zone_is_unavailable(admin: JsonClient, name: str) -> None:
+    assert admin.ask("POST", "/zones/0/enable", {"enable": False}).status == 200
+    try:
+        assert "zone disabled" in admin.refused(503, "POST", "/groups", {"name": name})
+    finally:
+        assert admin.ask("POST", "/zones/0/enable", {"enable": True}).status == 200
 
 
 def test_policy_is_explained_in_json(admin: JsonClient, user: int, name: str) -> None:

@@ -26,7 +26,7 @@ from koinon.database.database import Database
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ReadTx
 from koinon.database.writer import Request, Written
-from koinon.errors import ActionError, CloudError, DefectError, InternalError, UnavailableError
+from koinon.errors import ActionError, CloudError, DefectError, InvalidError, OutcomeUnknownError, UnavailableError
 from koinon.federation.forwarding import Forwarding, request_of
 from koinon.identity import zones
 from koinon.identity.login import Login
@@ -251,7 +251,7 @@ class Dispatcher:
     ) -> Written[Any]:
         halted = self._halted()
         if halted is not None:
-            raise InternalError(halted)
+            raise UnavailableError(halted)
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
         job = versions.guarded(call, bound.run, who, arguments, if_match)
@@ -287,10 +287,10 @@ class Dispatcher:
         try:
             call, values = await asyncio.to_thread(_read_call, body) if len(body) > _LONG else _read_call(body)
             if not call.writes or call.runs is Runs.LOCAL:
-                raise InternalError(f"{call.name} is not redirected: every zone answers it itself.")
+                raise InvalidError(f"{call.name} is not redirected: every zone answers it itself.")
             session, *arguments = xmlrpc.bind(values, call.signature)
         except xmlrpc.Fault as fault:
-            raise InternalError(fault.text) from fault
+            raise InvalidError(fault.text) from fault
         with self._database.read() as tx:
             known = outcome_of(tx, request.request_id)
             _require_enabled(call, tx)
@@ -332,13 +332,13 @@ def _defect(call: Call, error: Exception) -> DefectError:
 
 
 def _unreachable(_tx: object) -> None:
-    raise InternalError("This request's outcome is no longer known. Look whether it took effect before you try again.")
+    raise OutcomeUnknownError("This request's outcome is no longer known. Look whether it took effect before you try again.")
 
 
 def _require_enabled(call: Call, tx: ReadTx) -> None:
     """Source: OpenNebula, RequestManager: the text."""
     if not call.when_disabled and not zones.is_enabled(tx, tx.state.zone_id):
-        raise InternalError("Cannot process request, zone disabled")
+        raise UnavailableError("Cannot process request, zone disabled")
 
 
 def _require_home(call: Call, arguments: list[Any], zone_id: int) -> None:

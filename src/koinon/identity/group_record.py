@@ -12,7 +12,7 @@ import msgspec
 
 from koinon.accounting import quota_rows
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError, NotFoundError
+from koinon.errors import DefectError, NotFoundError
 from koinon.identity import access, pool_lists
 from koinon.objects import xml
 from koinon.objects.acl import ALL, GROUP, INDIVIDUAL, Right, Rule, all_zones, resource, user
@@ -39,7 +39,7 @@ class Group(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Group:
-        """Read a stored row. Raises InternalError if its body is not one of a group."""
+        """Read a stored row. Raises DefectError if its body is not one of a group."""
         try:
             root = xml.parse(row.body)
             template = root.find("TEMPLATE")
@@ -50,7 +50,7 @@ class Group(msgspec.Struct):
                 sorted(set(xml.ids_of(root, "ADMINS"))),
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of group {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of group {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""

@@ -48,7 +48,7 @@ def planned(tx: ReadTx, change: VdcChange) -> Plan:
     Raises:
         NotFoundError: there is no such VDC, group or zone.
         BadArgumentError: there is no such kind of resource.
-        InternalError: the VDC has, or lacks, a group or a resource already.
+        ConflictError: the VDC has, or lacks, a group or a resource already.
     """
     before = after = get(tx, change.id)
     for gid in change.add_groups:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from koinon.database.local_pools import Where
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, BadArgumentError, InternalError
+from koinon.errors import BadArgumentError, InvalidChangeError, InvalidError
 from koinon.identity import access, groups, template_updates, users
 from koinon.infrastructure import leftovers, locks, permissions
 from koinon.infrastructure.document_record import POOL, Document, get, target_of
@@ -39,12 +39,12 @@ def create(tx: ZoneTx, caller: Caller, text: str, kind_number: int) -> int:
 
     Raises:
         AuthorizationError: the caller may not.
-        InternalError: the template can't be read, or the name is missing or not allowed.
+        InvalidError: the template can't be read, or the name is missing or not allowed.
     """
     try:
         template = Template.parse(text)
     except ValueError as error:
-        raise InternalError(str(error)) from error
+        raise InvalidError(str(error)) from error
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.DOCUMENT))
     name = template.get("NAME") or ""
     template.remove("NAME")
@@ -58,7 +58,7 @@ def clone(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: the name is not allowed.
+        InvalidError: the name is not allowed.
     """
     source = get(tx, oid)
     access.require_all(tx, caller, [(Right.CREATE, access.new_object(caller, Kind.DOCUMENT)), (Right.USE, target_of(source))])
@@ -86,13 +86,13 @@ def rename(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed.
+        InvalidChangeError: the name is not allowed.
     """
     document = _allowed(tx, caller, Right.MANAGE, oid)
     try:
         document.name = require_name(name, Kind.DOCUMENT)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     POOL.update(tx, document.as_row())
     return oid
 
@@ -108,7 +108,7 @@ def chmod(tx: ZoneTx, caller: Caller, oid: int, wanted: Sequence[int]) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: a number is none of -1, 0 and 1.
+        InvalidError: a number is none of -1, 0 and 1.
     """
     document = get(tx, oid)
     right = Right.ADMIN if permissions.changes_admin(document.bits, wanted) else Right.MANAGE

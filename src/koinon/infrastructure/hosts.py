@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, InternalError, TakenError
+from koinon.errors import ActionError, InvalidChangeError, InvalidError, TakenError
 from koinon.identity import access, template_updates
 from koinon.infrastructure import cluster_record, leftovers
 from koinon.infrastructure.host_record import DISABLED, INIT, OFFLINE, POOL, Host, get, target_of
@@ -42,7 +42,7 @@ def create(tx: ZoneTx, caller: Caller, name: str, im_mad: str, vm_mad: str, clus
     Raises:
         NotFoundError: no such cluster.
         AuthorizationError: the caller may not.
-        InternalError: a name is not allowed, or the host's is taken.
+        InvalidError, TakenError: a name is not allowed, or the host's is taken.
     """
     cluster = cluster_record.get(tx, cluster_record.DEFAULT if cluster_id == _DEFAULT_CLUSTER else cluster_id)
     needs = [(Right.CREATE, access.new_object(caller, Kind.HOST))]
@@ -81,15 +81,16 @@ def rename(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed or belongs to another host.
+        InvalidChangeError: the name is not allowed.
+        ActionError: it belongs to another host.
     """
     host = _allowed(tx, caller, Right.ADMIN, oid)
     if host.name == name:
         return oid
     try:
         require_name(name, Kind.HOST)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     taken = POOL.named(tx, name)
     if taken is not None:
         raise ActionError(f"host cannot be renamed to {name} because it collides with host {taken.oid}", object_id=oid)
@@ -103,12 +104,12 @@ def set_status(tx: ZoneTx, caller: Caller, oid: int, status: int) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: another number.
+        InvalidError: another number.
     """
     host = _allowed(tx, caller, Right.ADMIN, oid)
     state = _STATE_OF.get(status)
     if state is None:
-        raise InternalError("Wrong status code", object_id=oid)
+        raise InvalidError("Wrong status code", object_id=oid)
     if state != host.state:
         host.state, host.previous = state, host.state
         POOL.update(tx, host.as_row())
@@ -144,6 +145,6 @@ def _allowed(tx: ReadTx, caller: Caller, right: Right, oid: int) -> Host:
 
 def _require_driver(name: str, what: str) -> None:
     if not name:
-        raise InternalError(f"{what}_NAME cannot be empty.")
+        raise InvalidError(f"{what}_NAME cannot be empty.")
     if _DRIVER_NAME.fullmatch(name) is None:
-        raise InternalError(f"{name[:64]!r} can't be a {what}: use letters, digits, '_', '.' and '-', at most 64.")
+        raise InvalidError(f"{name[:64]!r} can't be a {what}: use letters, digits, '_', '.' and '-', at most 64.")
