@@ -146,6 +146,15 @@ class OutcomeUnknownError(InternalError):
     status = 504
 
 
+class ReusedError(ActionError):
+    """A request that was to take effect once has the id of another one."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("This request id (Idempotency-Key) was used for another request. Use a new one.")
+
+
 class AllocationError(CloudError):
     """An object could not be made."""
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import pytest
 
-from harness import engines
 from harness.zones import Zone
 from tests.api.json_client import JsonClient
 
@@ -115,38 +114,9 @@ def test_who_may_not_change_it_does_not_learn_whether_it_changed(zone: Zone, adm
         assert "Not authorized" in stranger.refused(403, "DELETE", "/groups/0", If_Match=version)
 
 
-def test_a_repetition_takes_effect_once(admin: JsonClient, name: str) -> None:
-    key = f"a key of {name}".replace(" ", "-") + "-0123456789"
-    body = {"username": name, "password": "Secret1"}
-    first = admin.ask("POST", "/users", body, Idempotency_Key=key)
-    again = admin.ask("POST", "/users", body, Idempotency_Key=key)
-    assert first.status == again.status == 201
-    assert (again.body, again.headers["koinon-position"]) == (first.body, first.headers["koinon-position"])
-    assert "used for another request" in admin.refused(409, "POST", "/users", body | {"username": "else"}, Idempotency_Key=key)
-    assert "taken" in admin.refused(409, "POST", "/users", body)
-
-
-def test_a_repeated_log_in_gets_the_first_token_which_opens(zone: Zone, admin: JsonClient, user: int, name: str) -> None:
-    key = f"{name}-0123456789abcdef"
-    first, again = (admin.ask("POST", "/login", {"username": name, "valid": 60}, Idempotency_Key=key) for _ in range(2))
-    assert first.body == again.body
-    token = first.body["token"]
-    assert token.encode() not in engines.values(zone.database, zone.engine)
-    shown = admin.ask("GET", "/users/-1", Authorization=f"Bearer {name}:{token}")
-    assert shown.body["ID"] == user
-
-
-def test_two_users_may_choose_the_same_key(zone: Zone, admin: JsonClient, user: int, name: str) -> None:
-    key = f"{name}-0123456789abcdef"
-    own = JsonClient(zone.port, f"{name}:Secret1")
-    assert admin.ask("PATCH", f"/users/{user}/template", {"template": "A=1"}, Idempotency_Key=key).status == 200
-    assert own.ask("PATCH", f"/users/{user}/template", {"template": "B=1"}, Idempotency_Key=key).status == 200
-    assert set(admin.ask("GET", f"/users/{user}").body["TEMPLATE"]) >= {"A", "B"}
-
-
 def test_what_is_not_offered_is_refused_and_not_passed_over(admin: JsonClient, user: int) -> None:
     key = "0123456789abcdef"
-    assert admin.refused(400, "PUT", f"/users/{user}/quota", {"quota": ""}, Idempotency_Key=key)
+    assert admin.refused(400, "POST", "/acl/diff", {"changes": {"remove": [0]}}, Idempotency_Key=key)
     assert admin.refused(400, "GET", "/users", Idempotency_Key=key)
     assert admin.refused(400, "DELETE", f"/users/{user}", Idempotency_Key="short")
     assert admin.refused(400, "POST", "/groups", {"name": "x"}, If_Match="*")

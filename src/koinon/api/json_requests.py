@@ -58,8 +58,9 @@ def terms_of(resource: Resource, headers: Mapping[str, str], session: str) -> Te
     if if_match and not (resource.row.writes and resource.versioned):
         raise BadArgumentError("If-Match goes with changes of an object that has a version.")
     if key is not None:
-        if not resource.once or not KEY.match(key):
-            raise BadArgumentError("Idempotency-Key goes with changes of what all zones share, and has 16 to 255 letters and digits.")
+        if not resource.row.writes or not KEY.match(key):
+            raise BadArgumentError("Idempotency-Key goes with changes, and has 16 to 255 letters, digits and signs like - and _.")
+        key = key.strip('"')
         once_id = blake2b(key.encode(), digest_size=16, person=b"koinon-once-id").hexdigest()
         # With the session, which nobody else knows: else whoever guesses the key could try passwords on the hash in the log.
         secret = blake2b(digest_size=32, person=b"koinon-once-key")

@@ -30,7 +30,7 @@ from koinon.database.row_changes import Derivation, Different
 from koinon.database.state import CommitNotice, LoggedCommit, ZoneState
 from koinon.database.statement_log import outcome_of, write_log
 from koinon.database.transactions import SET_DIGEST, ApplyTx, Overtaken, SharedTx, ZoneTx, read_state
-from koinon.errors import ActionError, CloudError, DefectError, InvalidError, OutcomeUnknownError, UnavailableError
+from koinon.errors import ActionError, CloudError, DefectError, InvalidError, OutcomeUnknownError, ReusedError, UnavailableError
 from koinon.statements import digest
 from koinon.statements.chain import extend
 from koinon.statements.commits import Commit, Head, Position
@@ -393,7 +393,7 @@ class Writer:
             known = outcome_of(tx, request.request_id)
             if known is not None:
                 if known.request_hash != request.request_hash:
-                    raise ActionError(f"Request id {request.request_id} was used for another request. Use a new one.")
+                    raise ReusedError
                 job.value = msgspec.msgpack.decode(request.unseal(known.outcome) if request.unseal else known.outcome)
                 job.repeated = known.head
                 return

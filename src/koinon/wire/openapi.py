@@ -19,8 +19,8 @@ from koinon.wire.resources import EXPLANATION, ID, JSON, RESOURCES, TEMPLATES, T
 BASE: Final = "/api/v1"
 INT32: Final = (-(2**31), 2**31 - 1)
 #: An Idempotency-Key: long enough that nobody meets another's by chance.
-KEY_LENGTH: Final = (16, 255)
-KEY_PATTERN: Final = r"^[A-Za-z0-9._~+/=:-]{16,255}$"
+_KEY: Final = "[A-Za-z0-9._~+/=:-]{16,255}"
+KEY_PATTERN: Final = f'^({_KEY}|"{_KEY}")$'
 POSITION_PATTERN: Final = r"^[0-9]{1,9}\.[0-9]{1,15}$"
 #: What XML can't hold is refused in every text.
 TEXT_PATTERN: Final = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\ufffe\\uffff]*$"
@@ -95,7 +95,7 @@ def _operation(resource: Resource) -> dict[str, Any]:
         names.append("Koinon-After")
     elif resource.versioned:
         names.append("If-Match")
-    if resource.once:
+    if row.writes:
         names.append("Idempotency-Key")
     if resource.method == "GET":
         parameters += [
@@ -245,7 +245,8 @@ _PARAMETERS: Final = {
     ),
     "Idempotency-Key": _header(
         "Idempotency-Key",
-        "16 to 255 characters of your own choice. The same request with the same key takes effect once and is answered alike.",
+        "16 to 255 characters of your own choice, in quotes or not. The same request with the same key takes effect once and is answered "
+        "alike: in any zone if it changes what all zones share, else in the zone that was asked.",
         KEY_PATTERN,
     ),
     "Koinon-After": _header(

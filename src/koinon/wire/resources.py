@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from koinon.wire.calls import CALLS, Call, Param, Runs
+from koinon.wire.calls import CALLS, Call, Param
 from koinon.wire.parameters import Default
 from koinon.wire.shapes import DOCUMENTS
 
@@ -85,11 +85,6 @@ class Resource(msgspec.Struct, frozen=True):
     def shows_version(self) -> bool:
         """Whether its answer is that object."""
         return self.method == "GET" and bool(self.versioned) and self.answer in DOCUMENTS and self.path.endswith("{id}")
-
-    @property
-    def once(self) -> bool:
-        """Whether the federation's log can tell a repetition: shared writes."""
-        return self.row.writes and self.row.runs is not Runs.LOCAL
 
 
 RESOURCES: list[Resource] = []
