@@ -36,8 +36,9 @@ class JsonClient:
             answer = Answer(response.status, response.headers, json.loads(response.read() or b"null"))
         finally:
             connection.close()
-        kind = "application/json" if answer.status < 400 else "application/problem+json"
+        kind = None if answer.status == 304 else "application/json" if answer.status < 400 else "application/problem+json"
         assert answer.headers["content-type"] == kind, answer
+        assert (answer.body is None) == (method == "HEAD" or answer.status == 304), answer
         return answer
 
     def refused(self, status: int, method: str, path: str, body: Any = None, /, **headers: str) -> str:

@@ -101,6 +101,70 @@ def test_a_change_rests_on_the_version_it_names(admin: JsonClient, user: int) ->
     assert admin.ask("DELETE", f"/users/{user}", If_Match=f"{first}, {now.headers['etag']}").status == 200
 
 
+def test_what_is_known_is_not_sent_again(admin: JsonClient, user: int) -> None:
+    explanation = f"/acl/explain?user={user}&right=USE&object=HOST/*"
+    for path in (f"/users/{user}", "/users", "/acl", "/quotas/users", "/system/version", explanation):
+        shown = admin.ask("GET", path)
+        version = shown.headers["etag"]
+        assert shown.headers["cache-control"] == "private, no-cache"
+        for known in (version, f'"0", {version}', f"W/{version}", "*"):
+            again = admin.ask("GET", path, If_None_Match=known)
+            assert (again.status, again.headers["etag"]) == (304, version)
+            assert again.headers["koinon-position"] == shown.headers["koinon-position"]
+        assert admin.ask("GET", path, If_None_Match='"0", W/"1"').body == shown.body
+        assert admin.refused(400, "GET", path, If_None_Match="0").startswith("If-None-Match holds * or versions in quotes")
+    assert admin.refused(404, "GET", "/users/99999", If_None_Match="*")
+    assert "Idempotency-Key" in admin.refused(400, "POST", "/groups", {"name": "x"}, If_None_Match="*")
+    assert admin.refused(400, "DELETE", f"/users/{user}", If_Match="0")
+
+
+def test_a_version_follows_what_is_shown_and_not_only_what_is_stored(admin: JsonClient, user: int, host: int, name: str) -> None:
+    group = admin.ask("POST", "/groups", {"name": name}).body["id"]
+    cluster = admin.ask("POST", "/clusters", {"name": name}).body["id"]
+    paths = {"user": f"/users/{user}", "group": f"/groups/{group}", "cluster": f"/clusters/{cluster}"}
+    paths |= {"users": "/users", "groups": "/groups"}
+
+    def versions() -> dict[str, str]:
+        return {what: admin.ask("GET", path).headers["etag"] for what, path in paths.items()}
+
+    def changed(method: str, path: str, body: Any = None) -> set[str]:
+        before = versions()
+        assert before == versions()
+        assert admin.ask(method, path, body).status == 200
+        return {what for what, version in versions().items() if version != before[what]}
+
+    quota = {"quota": {"VM": {"VMS": name.removeprefix("name")}}}
+    assert changed("PUT", f"/users/{user}/quota", quota) == {"user", "users"}
+    assert changed("PUT", f"/groups/{group}/vlan", {"vlan": {"RULE": {"ID": "1"}}}) == {"group", "groups"}
+    assert changed("PUT", f"/users/{user}/groups/{group}") == {"user", "users", "group", "groups"}
+    assert changed("PUT", f"/clusters/{cluster}/hosts/{host}") == {"cluster"}
+    default = admin.ask("GET", "/quotas/users").headers["etag"]
+    assert changed("PUT", "/quotas/users", quota) == {"user", "users"}
+    assert admin.ask("GET", "/quotas/users").headers["etag"] != default
+
+
+def test_who_changes_quotas_has_seen_the_present_ones(admin: JsonClient, user: int) -> None:
+    """They are a zone's own: what is compared is all that it showed."""
+    path = f"/users/{user}"
+    first = admin.ask("GET", path).headers["etag"]
+    assert admin.ask("PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "1"}}}, If_Match=first).status == 200
+    assert admin.refused(412, "PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=first)
+    assert admin.ask("PATCH", f"{path}/template", {"template": {"A": "1"}}, If_Match=first).status == 200  # the user had not changed
+    assert admin.refused(412, "PATCH", f"{path}/template", {"template": {"A": "2"}}, If_Match=first)
+    now = admin.ask("GET", path).headers["etag"]
+    assert admin.ask("PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=now).status == 200
+
+
+def test_who_may_change_it_and_not_see_it_knows_no_version(zone: Zone, admin: JsonClient, user: int, host: int, name: str) -> None:
+    own = JsonClient(zone.port, f"{name}:Secret1")
+    rule = {"user": f"{0x100000000 + user:x}", "resource": f"{0x2100000000 + host:x}", "rights": "4", "zone": "100000000"}
+    assert admin.ask("POST", "/acl", rule).status == 201
+    version = admin.ask("GET", f"/hosts/{host}").headers["etag"]
+    assert own.refused(403, "GET", f"/hosts/{host}")
+    assert own.refused(412, "POST", f"/hosts/{host}/status", {"status": 1}, If_Match=version)
+    assert own.ask("POST", f"/hosts/{host}/status", {"status": 1}, If_Match="*").status == 200
+
+
 def test_a_version_tells_nothing_about_a_password(admin: JsonClient, user: int) -> None:
     """Else people who may see the user could try passwords on it."""
     before = admin.ask("GET", f"/users/{user}").headers["etag"]
@@ -235,4 +299,6 @@ def test_policy_is_explained_in_json(admin: JsonClient, user: int, name: str) ->
 
 
 def test_the_document_of_the_face_needs_no_log_in(admin: JsonClient) -> None:
-    assert admin.ask("GET", "/openapi.json", Authorization="").body["openapi"] == "3.1.1"
+    shown = admin.ask("GET", "/openapi.json", Authorization="")
+    assert shown.body["openapi"] == "3.1.1"
+    assert admin.ask("GET", "/openapi.json", Authorization="", If_None_Match=shown.headers["etag"]).status == 304

@@ -63,7 +63,7 @@ class Reply(NamedTuple):
         value: as the bound function made it.
         position: holds what was written; where this zone is, if nothing shared was.
         readable: whether this zone's copy holds it.
-        version: of the object that the call is about, if that was asked for.
+        version: first part of the version of the object that the call is about, if that was asked for.
     """
 
     value: Any
@@ -77,7 +77,7 @@ class Terms(NamedTuple):
 
     Attributes:
         after: a read answers from a state that holds this position.
-        if_match: versions of the object, one of which it must have for a write.
+        if_match: versions of the object, one of which it must have for a write; empty for any.
         once_id: id of the request, the same in each repetition; empty for none.
         once_secret: 32 bytes that go with it.
         versioned: table of the object whose version the answer to a read carries; empty for none.
@@ -247,7 +247,7 @@ class Dispatcher:
         version = ""
         if terms.versioned:
             oid = caller.gid if terms.versioned == "group_pool" else caller.uid
-            version = versions.of(tx, terms.versioned, arguments[0] if arguments[0] >= 0 else oid)
+            version = versions.of_object(tx, terms.versioned, arguments[0] if arguments[0] >= 0 else oid)
         return Reply(value, tx.state.head.position, version=version)
 
     async def _read_in_thread(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:
@@ -261,7 +261,7 @@ class Dispatcher:
             raise UnavailableError(halted)
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        job = remembering(versions.guarded(call, bound.run, who, arguments, if_match), request, logged=True)
+        job = remembering(self._guarded(call, bound, who, arguments, if_match), request, logged=True)
         written = await self._database.write_shared(call.name, job, request=request)
         log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, head=str(written.head))
         return written
@@ -272,13 +272,19 @@ class Dispatcher:
         """Write what only this zone has; its master need not be there for it."""
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        job = remembering(versions.guarded(call, bound.run, who, arguments, if_match), request, logged=False)
+        job = remembering(self._guarded(call, bound, who, arguments, if_match), request, logged=False)
         if bound.cleans_up and self._database.state().role != "slave" and self._halted() is None:
             value = (await self._database.write_shared(call.name, job)).value
         else:
             value = await self._database.write_zone(call.name, job)
         log.info("written here", method=call.name, uid=caller.uid, zone=caller.zone_id)
         return value
+
+    def _guarded(self, call: Call, bound: Bound, who: Who, arguments: list[Any], if_match: str) -> Callable[[Any], Any]:
+        if not if_match:
+            return lambda tx: bound.run(tx, who(tx), *arguments)
+        show = self._bindings[f"one.{call.noun}.info"].run
+        return versions.guarded(call, bound.run, show, who, arguments, if_match)
 
     async def answer_forwarded(self, body: bytes, request: Request, if_match: str = "") -> Written[Any]:
         """Do a shared write for a caller who came to another zone.

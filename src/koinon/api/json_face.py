@@ -8,7 +8,7 @@ Not here: what calls do; the other wire.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from koinon.api import json_documents, json_requests
+from koinon.api import json_documents, json_requests, versions
 from koinon.api.dispatch import Dispatcher, Reply
 from koinon.errors import AuthenticationError, BadArgumentError, CloudError, DefectError
 from koinon.wire import openapi
@@ -27,6 +27,7 @@ from koinon.wire.resources import EXPLANATION, ID, RESOURCES, TOKEN, VERSION, Re
 
 BASE: Final = openapi.BASE
 _LONG: Final = 64 * 1024  #: characters of a document or of a request that take milliseconds to render or to read
+_JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"
 
 
@@ -56,17 +57,22 @@ def application(dispatcher: Dispatcher, max_request_bytes: int) -> Starlette:
 _DOCUMENT: Final[list[bytes]] = []
 
 
-async def _openapi(_request: Request) -> Response:
+async def _openapi(request: Request) -> Response:
     if not _DOCUMENT:
         _DOCUMENT.append(openapi.text().encode())
-    return Response(_DOCUMENT[0], media_type="application/json")
+    version = versions.of_shown(_DOCUMENT[0])
+    headers = {"etag": f'"{version}"', "cache-control": "no-cache"}
+    if json_requests.is_known(json_requests.fields(request.headers), version):
+        return Response(None, 304, headers)
+    return Response(_DOCUMENT[0], 200, headers, _JSON)
 
 
 def _endpoint(dispatcher: Dispatcher, resources: dict[str, Resource], limit: int) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         resource = resources["GET" if request.method == "HEAD" else request.method]
-        session = json_requests.session_of(request.headers.get("authorization", ""))
-        terms = json_requests.terms_of(resource, request.headers, session)
+        headers = json_requests.fields(request.headers)
+        session = json_requests.session_of(headers.get("authorization", ""))
+        terms = json_requests.terms_of(resource, headers, session)
         body = await _body(request, limit)
         query = request.query_params
         if len(query.multi_items()) != len(query):
@@ -77,7 +83,7 @@ def _endpoint(dispatcher: Dispatcher, resources: dict[str, Resource], limit: int
         else:  # a stranger's megabytes must not hold up everybody
             arguments = await asyncio.to_thread(json_requests.arguments_of, *asked)
         reply = await dispatcher.reply(resource.row, session, arguments, terms)
-        return await _response(resource, reply)
+        return await _response(resource, reply, headers)
 
     return answer
 
@@ -96,17 +102,18 @@ async def _body(request: Request, limit: int) -> bytes:
     except ClientDisconnect as error:
         raise BadArgumentError("The request ended before its body was whole.") from error
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if size and kind != "application/json":
+    if size and kind != _JSON:
         raise HTTPException(415, "Send application/json.")
     return b"".join(parts)
 
 
-async def _response(resource: Resource, reply: Reply) -> Response:
-    headers = {"cache-control": "no-store"}
-    if resource.row.writes:
-        headers["koinon-position"] = str(reply.position)
-    if reply.version:
-        headers["etag"] = reply.version
+async def _response(resource: Resource, reply: Reply, asked: Mapping[str, str]) -> Response:
+    headers = {"cache-control": "no-store", "koinon-position": str(reply.position)}
+    if resource.method == "GET":
+        version = versions.of_shown(reply.value, reply.version)
+        headers |= {"cache-control": "private, no-cache", "etag": f'"{version}"'}
+        if json_requests.is_known(asked, version):
+            return Response(None, 304, headers)
     answer = resource.answer
     if answer == ID:
         if resource.status == 201:
@@ -119,7 +126,7 @@ async def _response(resource: Resource, reply: Reply) -> Response:
     else:
         text = json_documents.text_of(reply.value)
         body = _rendered(text, answer) if len(text) < _LONG else await asyncio.to_thread(_rendered, text, answer)
-    return Response(body, resource.status, headers, "application/json")
+    return Response(body, resource.status, headers, _JSON)
 
 
 def _rendered(text: str, root: str) -> bytes:

@@ -14,7 +14,9 @@ from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
+from starlette.datastructures import Headers
 
+from koinon.api import versions
 from koinon.api.dispatch import Terms
 from koinon.errors import AuthenticationError, BadArgumentError
 from koinon.objects import xml
@@ -26,6 +28,14 @@ from koinon.wire.resources import JSON, TEMPLATES, Resource
 
 _BOOLEANS: Final = {"true": True, "false": False}
 _DEEP: Final = 2
+
+
+def fields(headers: Headers) -> dict[str, str]:
+    """Header fields by name. Lines of one name are one value with commas, which what may occur once only is then refused for."""
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def session_of(authorization: str) -> str:
@@ -51,12 +61,14 @@ def session_of(authorization: str) -> str:
 
 def terms_of(resource: Resource, headers: Mapping[str, str], session: str) -> Terms:
     """What the headers ask for. Raises BadArgumentError for what is not offered here: nothing that is asked for is passed over."""
-    after, key, if_match = headers.get("koinon-after"), headers.get("idempotency-key"), headers.get("if-match", "")
+    after, key, if_match = headers.get("koinon-after"), headers.get("idempotency-key"), _versions(headers, "if-match")
     once_id, once_secret = "", b""
     if after is not None and (resource.row.writes or not AFTER.match(after)):
         raise BadArgumentError("Koinon-After goes with reads, and is EPOCH.INDEX.")
     if if_match and not (resource.row.writes and resource.versioned):
         raise BadArgumentError("If-Match goes with changes of an object that has a version.")
+    if "if-none-match" in headers and resource.method != "GET":
+        raise BadArgumentError("If-None-Match goes with GET. To make something once, send an Idempotency-Key.")
     if key is not None:
         if not resource.row.writes or not KEY.match(key):
             raise BadArgumentError("Idempotency-Key goes with changes, and has 16 to 255 letters, digits and signs like - and _.")
@@ -72,8 +84,24 @@ def terms_of(resource: Resource, headers: Mapping[str, str], session: str) -> Te
         if_match,
         once_id,
         once_secret,
-        resource.versioned if resource.shows_version else "",
+        resource.versioned if resource.shows_object else "",
     )
+
+
+def is_known(headers: Mapping[str, str], version: str) -> bool:
+    """Whether the caller has this version already (If-None-Match). Raises BadArgumentError if the header can't be read."""
+    known = _versions(headers, "if-none-match")
+    return bool(known) and versions.is_among(version, known)
+
+
+def _versions(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name)
+    if value is None:
+        return ""
+    value = value.strip()
+    if not versions.is_list(value):
+        raise BadArgumentError(f"{name.title()} holds * or versions in quotes, as an ETag has them, with commas between them.")
+    return value
 
 
 def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Any]:

@@ -21,6 +21,7 @@ INT32: Final = (-(2**31), 2**31 - 1)
 #: An Idempotency-Key: long enough that nobody meets another's by chance.
 _KEY: Final = "[A-Za-z0-9._~+/=:-]{16,255}"
 KEY_PATTERN: Final = f'^({_KEY}|"{_KEY}")$'
+_TAG: Final = '"([0-9a-f]{32}-)?[0-9a-f]{32}"'
 POSITION_PATTERN: Final = r"^[0-9]{1,9}\.[0-9]{1,15}$"
 #: What XML can't hold is refused in every text.
 TEXT_PATTERN: Final = "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\ufffe\\uffff]*$"
@@ -70,14 +71,19 @@ def document() -> dict[str, Any]:
             "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}, "token": {"type": "http", "scheme": "bearer"}},
             "parameters": _PARAMETERS,
             "headers": {
-                "ETag": {"description": "The object's version: the same in all zones.", "required": True, "schema": {"type": "string"}},
+                "ETag": {
+                    "description": "The version of what is shown, for If-None-Match. That of an object is for If-Match too: its part "
+                    "before `-` is the object's own and the same in all zones.",
+                    "required": True,
+                    "schema": {"type": "string", "pattern": f"^{_TAG}$"},
+                },
                 "Koinon-Position": {
-                    "description": "A zone that holds this position, `EPOCH.INDEX`, shows what was written. See Koinon-After.",
+                    "description": "A zone that holds this position, `EPOCH.INDEX`, shows what was written or read. See Koinon-After.",
                     "required": True,
                     "schema": {"type": "string", "pattern": POSITION_PATTERN},
                 },
             },
-            "responses": {status: _problem(what) for status, what in _PROBLEMS.items()},
+            "responses": {"304": _UNCHANGED} | {status: _problem(what) for status, what in _PROBLEMS.items()},
             "schemas": _schemas(),
         },
     }
@@ -98,6 +104,7 @@ def _operation(resource: Resource) -> dict[str, Any]:
     if row.writes:
         names.append("Idempotency-Key")
     if resource.method == "GET":
+        names.append("If-None-Match")
         parameters += [
             {"name": param.name, "in": "query", "required": not param.optional, "description": param.doc, "schema": _with_default(param)}
             for param in resource.sent
@@ -116,6 +123,7 @@ def _operation(resource: Resource) -> dict[str, Any]:
         "tags": [_tag(resource)],
         "parameters": parameters + [{"$ref": f"#/components/parameters/{name}"} for name in names],
         "responses": {str(resource.status): _success(resource)}
+        | ({"304": {"$ref": "#/components/responses/304"}} if resource.method == "GET" else {})
         | {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)},
     }
     if resource.method != "GET" and resource.sent:
@@ -161,18 +169,18 @@ def _with_default(param: Param) -> dict[str, Any]:
 
 
 def _success(resource: Resource) -> dict[str, Any]:
-    headers = {}
-    if resource.row.writes:
-        headers["Koinon-Position"] = {"$ref": "#/components/headers/Koinon-Position"}
-    if resource.shows_version:
-        headers["ETag"] = {"$ref": "#/components/headers/ETag"}
+    headers: dict[str, Any] = _headers("Koinon-Position", *(["ETag"] if resource.method == "GET" else []))
     if resource.status == 201 and resource.answer == ID:
-        headers["Location"] = {"description": "Where it is now.", "required": True, "schema": {"type": "string"}}  # type: ignore[dict-item] # a header written out
-    answer: dict[str, Any] = {
+        headers["Location"] = {"description": "Where it is now.", "required": True, "schema": {"type": "string"}}
+    return {
         "description": "Done." if resource.row.writes else "What was asked for.",
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_schema_name(resource.answer)}"}}},
+        "headers": headers,
     }
-    return answer | ({"headers": headers} if headers else {})
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _schema_name(answer: str) -> str:
@@ -237,11 +245,19 @@ def _header(name: str, what: str, pattern: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "description": what, "schema": {"type": "string", "pattern": pattern}}
 
 
+_UNCHANGED: Final = {
+    "description": "It is still a version that If-None-Match names.",
+    "headers": _headers("ETag", "Koinon-Position"),
+}
 _PARAMETERS: Final = {
     "If-Match": _header(
         "If-Match",
-        "Do it only if the object has one of these versions (ETag).",
-        r'^(\*|"[0-9a-f]{32}"(, ?"[0-9a-f]{32}")*)$',
+        "Do it only if the object has one of these versions (ETag). A change of what all zones share is compared by the object's own "
+        "part, one of what a zone has for itself by all that was shown.",
+        f"^(\\*|{_TAG}(, ?{_TAG})*)$",
+    ),
+    "If-None-Match": _header(
+        "If-None-Match", "Answer 304 without a body if it still has one of these versions (ETag).", f"^(\\*|(W/)?{_TAG}(, ?(W/)?{_TAG})*)$"
     ),
     "Idempotency-Key": _header(
         "Idempotency-Key",

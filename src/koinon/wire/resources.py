@@ -79,10 +79,10 @@ class Resource(msgspec.Struct, frozen=True):
     def versioned(self) -> str:
         """The table of the one object that the row is about, if it has a version; empty if not."""
         params = self.row.params
-        return VERSIONED.get(self.call.split(".")[1], "") if params and params[0].name == "id" and "id" in self.in_path else ""
+        return VERSIONED.get(self.row.noun, "") if params and params[0].name == "id" and "id" in self.in_path else ""
 
     @property
-    def shows_version(self) -> bool:
+    def shows_object(self) -> bool:
         """Whether its answer is that object."""
         return self.method == "GET" and bool(self.versioned) and self.answer in DOCUMENTS and self.path.endswith("{id}")
 
