@@ -298,6 +298,37 @@ def test_policy_is_explained_in_json(admin: JsonClient, user: int, name: str) ->
     assert admin.ask("POST", "/acl/diff", {"changes": {"add": [f"#{user} HOST/* USE *"]}}).body["lines"]
 
 
+def test_a_rule_is_written_and_shown_in_texts_and_in_fields(admin: JsonClient, user: int) -> None:
+    numbers = {"user": f"{0x100000000 + user:x}", "resource": "920000000c", "rights": "3", "zone": "100000000"}
+    texts = {"user": f"#{user}", "resource": "VM+IMAGE/@12", "rights": "USE+MANAGE", "zone": "#0"}
+    fields = {
+        "user": {"id": user},
+        "resource": {"kinds": ["VM", "IMAGE"], "group": 12},
+        "rights": ["USE", "MANAGE"],
+        "zone": {"id": 0},
+    }
+    for written in (numbers, texts, fields, texts | {"user": fields["user"], "rights": "use+manage"}):
+        made = admin.ask("POST", "/acl", written)
+        assert made.status == 201
+        assert made.headers["location"] == f"/api/v1/acl/{made.body['id']}"
+        shown = admin.ask("GET", f"/acl/{made.body['id']}")
+        assert (shown.body["PARTS"], shown.body["FIELDS"]) == (texts, fields)
+        assert shown.body["STRING"] == " ".join(texts.values())
+        assert shown.body in admin.ask("GET", "/acl").body["ACL"]
+        assert admin.ask("GET", f"/acl/{made.body['id']}", If_None_Match=shown.headers["etag"]).status == 304
+        assert "already exists" in admin.refused(409, "POST", "/acl", texts)
+        assert admin.ask("DELETE", f"/acl/{made.body['id']}").status == 200
+        assert admin.refused(404, "GET", f"/acl/{made.body['id']}")
+    for part, value in (("user", 5), ("user", {"id": -1}), ("resource", "VM"), ("rights", []), ("zone", {"group": 1})):
+        assert admin.refused(422, "POST", "/acl", texts | {part: value}).startswith("Rule is malformed: ")
+    assert admin.refused(400, "GET", "/acl/first")
+    assert admin.refused(400, "POST", "/acl", texts | {"more": "x"})
+
+
+def test_rules_are_shown_to_who_may_read_them(zone: Zone, user: int, name: str) -> None:
+    assert JsonClient(zone.port, f"{name}:Secret1").refused(403, "GET", "/acl/0")
+
+
 def test_the_document_of_the_face_needs_no_log_in(admin: JsonClient) -> None:
     shown = admin.ask("GET", "/openapi.json", Authorization="")
     assert shown.body["openapi"] == "3.1.1"

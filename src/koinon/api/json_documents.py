@@ -12,7 +12,7 @@ from typing import Any
 
 from koinon.errors import DefectError
 from koinon.objects import xml
-from koinon.wire.shapes import DOCUMENTS, FREE, Attributes, Fields, Integer, Items, Many, Shape, Text
+from koinon.wire.shapes import DOCUMENTS, FREE, Derived, Fields, Integer, Items, Many, Shape, Text
 
 
 def text_of(value: str | bytes | list[bytes]) -> str:
@@ -42,7 +42,14 @@ def rendered(text: str, root: str) -> Any:
         raise DefectError(f"The document {root} can't be shown as JSON: {error}.") from error
 
 
+def picked(text: str, root: str, tag: str, oid: int) -> Any:
+    """The one element ``tag`` of a document with this ID as a JSON value; None if there is none. Raises DefectError."""
+    return next((one for one in rendered(text, root)[tag] if one["ID"] == oid), None)
+
+
 def _value(element: xml.Element, shape: Shape) -> Any:
+    if isinstance(shape, Fields):
+        return _object(element, shape)
     if isinstance(shape, Text):
         return element.text or ""
     if isinstance(shape, Integer):
@@ -51,9 +58,7 @@ def _value(element: xml.Element, shape: Shape) -> Any:
         return [_value(child, shape.shape) for child in element if child.tag == shape.tag]
     if isinstance(shape, Many):
         return _value(element, shape.shape)
-    if isinstance(shape, Attributes):
-        return _attributes(element)
-    return _object(element, shape)
+    return _attributes(element)
 
 
 def _object(element: xml.Element, shape: Fields) -> dict[str, Any]:
@@ -62,12 +67,16 @@ def _object(element: xml.Element, shape: Fields) -> dict[str, Any]:
     for child in element:
         name = str(child.tag)
         inner = shape.fields.get(name)
-        if inner is None:
+        if inner is None or isinstance(inner, Derived):
             beside.append(child)
         elif isinstance(inner, Many):
             shown[name].append(_value(child, inner))
         else:
             shown[name] = _value(child, inner)
+    for name, inner in shape.fields.items():
+        value = inner.make(shown) if isinstance(inner, Derived) else None
+        if value is not None:
+            shown[name] = value
     return shown | _collected(beside)
 
 

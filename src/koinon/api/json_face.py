@@ -21,9 +21,9 @@ from starlette.routing import Route
 
 from koinon.api import json_documents, json_requests, versions
 from koinon.api.dispatch import Dispatcher, Reply
-from koinon.errors import AuthenticationError, BadArgumentError, CloudError, DefectError
+from koinon.errors import AuthenticationError, BadArgumentError, CloudError, DefectError, NotFoundError
 from koinon.wire import openapi
-from koinon.wire.resources import EXPLANATION, ID, RESOURCES, TOKEN, VERSION, Resource
+from koinon.wire.resources import EXPLANATION, ID, PICKED, RESOURCES, TOKEN, VERSION, Resource
 
 BASE: Final = openapi.BASE
 _LONG: Final = 64 * 1024  #: characters of a document or of a request that take milliseconds to render or to read
@@ -42,7 +42,7 @@ def application(dispatcher: Dispatcher, max_request_bytes: int) -> Starlette:
     for resource in RESOURCES:
         by_path.setdefault(resource.path, {})[resource.method] = resource
     routes = [Route(f"{BASE}/openapi.json", _openapi, methods=["GET"])]
-    for path, resources in by_path.items():
+    for path, resources in sorted(by_path.items(), key=lambda item: item[0].count("{")):  # /acl/explain before /acl/{id}
         routes.append(Route(f"{BASE}{path}", _endpoint(dispatcher, resources, max_request_bytes), methods=list(resources)))
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         CloudError: _cloud_error,
@@ -82,7 +82,10 @@ def _endpoint(dispatcher: Dispatcher, resources: dict[str, Resource], limit: int
             arguments = json_requests.arguments_of(*asked)
         else:  # a stranger's megabytes must not hold up everybody
             arguments = await asyncio.to_thread(json_requests.arguments_of, *asked)
+        oid = json_requests.from_text(PICKED, request.path_params["id"]) if resource.picked_from else -1
         reply = await dispatcher.reply(resource.row, session, arguments, terms)
+        if resource.picked_from:
+            reply = reply._replace(value=await asyncio.to_thread(_picked, reply.value, resource, oid))
         return await _response(resource, reply, headers)
 
     return answer
@@ -121,12 +124,22 @@ async def _response(resource: Resource, reply: Reply, asked: Mapping[str, str]) 
         body = msgspec.json.encode({"id": reply.value})
     elif answer in (TOKEN, VERSION):
         body = msgspec.json.encode({answer: json_documents.text_of(reply.value)})
+    elif resource.picked_from:
+        body = reply.value
     elif answer == EXPLANATION:
         body = json_documents.text_of(reply.value).encode()
     else:
         text = json_documents.text_of(reply.value)
         body = _rendered(text, answer) if len(text) < _LONG else await asyncio.to_thread(_rendered, text, answer)
     return Response(body, resource.status, headers, _JSON)
+
+
+def _picked(value: Any, resource: Resource, oid: int) -> bytes:
+    """The one element that the path means, as JSON."""
+    found = json_documents.picked(json_documents.text_of(value), resource.picked_from, resource.answer, oid)
+    if found is None:
+        raise NotFoundError(resource.answer, oid)
+    return msgspec.json.encode(found)
 
 
 def _rendered(text: str, root: str) -> bytes:

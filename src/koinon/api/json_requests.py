@@ -18,13 +18,15 @@ from starlette.datastructures import Headers
 
 from koinon.api import versions
 from koinon.api.dispatch import Terms
-from koinon.errors import AuthenticationError, BadArgumentError
+from koinon.errors import AuthenticationError, BadArgumentError, InvalidError
 from koinon.objects import xml
+from koinon.objects.acl import PARTS
 from koinon.objects.characters import ascii_upper, forbidden_in, is_element_name
 from koinon.statements.commits import Position
 from koinon.wire.openapi import AFTER, INT32, KEY
 from koinon.wire.parameters import Param, Required
 from koinon.wire.resources import JSON, TEMPLATES, Resource
+from koinon.wire.rule_fields import number_of
 
 _BOOLEANS: Final = {"true": True, "false": False}
 _DEEP: Final = 2
@@ -114,15 +116,16 @@ def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str
     given: dict[str, Any] = {}
     if resource.method == "GET":
         for name, text in query.items():
-            given[name] = _from_text(_known(sent, name), text)
+            given[name] = from_text(_known(sent, name), text)
     elif query:
         raise BadArgumentError("This takes no query: send what belongs to it in the body.")
     elif body:
-        given = {name: _from_json(_known(sent, name), value) for name, value in _object(body).items()}
+        read = _rule_part if resource.takes_rule else _from_json
+        given = {name: read(_known(sent, name), value) for name, value in _object(body).items()}
     arguments = []
     for param in resource.row.params:
         if param.name in path:
-            arguments.append(_from_text(param, path[param.name]))
+            arguments.append(from_text(param, path[param.name]))
         elif param.name in resource.fixed:
             arguments.append(resource.fixed[param.name])
         elif param.name in given:
@@ -148,7 +151,8 @@ def _object(body: bytes) -> dict[str, Any]:
         raise BadArgumentError(f"The body is no JSON object: {error}.") from error
 
 
-def _from_text(param: Param, text: str) -> Any:
+def from_text(param: Param, text: str) -> Any:
+    """A parameter of the path or of the query. Raises BadArgumentError."""
     if param.type == "boolean" and text in _BOOLEANS:
         return _BOOLEANS[text]
     if param.type == "int" and text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 12:
@@ -172,6 +176,14 @@ def _from_json(param: Param, value: Any) -> Any:
     if param.type == "array<int>" and isinstance(value, list) and all(map(_is_int, value)):
         return [_int32(param, int(item)) for item in value]
     raise BadArgumentError(f"{param.name} has the wrong type: {'object' if param.name in JSON else param.type} expected.")
+
+
+def _rule_part(param: Param, value: Any) -> Any:
+    part = next(part for part in PARTS if part == param.name)
+    try:
+        return number_of(part, value)
+    except ValueError as error:
+        raise InvalidError(f"Rule is malformed: {error}") from error
 
 
 def _is_int(value: Any) -> bool:

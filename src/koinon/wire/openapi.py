@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from koinon.wire import shapes
+from koinon.objects.acl import PARTS
+from koinon.wire import rule_fields, shapes
 from koinon.wire.calls import Param
 from koinon.wire.parameters import Required
-from koinon.wire.resources import EXPLANATION, ID, JSON, RESOURCES, TEMPLATES, TOKEN, VERSION, Resource
+from koinon.wire.resources import EXPLANATION, ID, JSON, PICKED, RESOURCES, TEMPLATES, TOKEN, VERSION, Resource
 
 BASE: Final = "/api/v1"
 INT32: Final = (-(2**31), 2**31 - 1)
@@ -91,7 +92,7 @@ def document() -> dict[str, Any]:
 
 def _operation(resource: Resource) -> dict[str, Any]:
     row = resource.row
-    docs = {param.name: param for param in row.params}
+    docs = {param.name: param for param in (PICKED, *row.params)}
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "description": docs[name].doc, "schema": _type(docs[name])}
         for name in resource.in_path
@@ -138,10 +139,18 @@ def body_schema(resource: Resource) -> dict[str, Any]:
     """The schema of what a row takes in its body."""
     return {
         "type": "object",
-        "properties": {param.name: _with_default(param) | {"description": param.doc} for param in resource.sent},
+        "properties": {param.name: _body_field(resource, param) | {"description": param.doc} for param in resource.sent},
         "required": [param.name for param in resource.sent if not param.optional],
         "additionalProperties": False,
     }
+
+
+def _body_field(resource: Resource, param: Param) -> dict[str, Any]:
+    if not resource.takes_rule:
+        return _with_default(param)
+    default = {} if isinstance(param.default, Required) else {"default": param.default}
+    fields = {"$ref": f"#/components/schemas/Rule{param.name.title()}"}
+    return {"anyOf": [{"type": "string", "examples": [rule_fields.EXAMPLE[param.name]]}, fields], **default}
 
 
 def _tag(resource: Resource) -> str:
@@ -234,6 +243,19 @@ def _schemas() -> dict[str, Any]:
         "Version": _single("version", {"type": "string"}),
         "Token": _single("token", {"type": "string"}),
         EXPLANATION: {"type": "object"},
+        "RuleParts": {
+            "type": "object",
+            "description": "An ACL rule in texts. Each can be sent as that part of a new rule.",
+            "properties": {part: {"type": "string", "examples": [rule_fields.EXAMPLE[part]]} for part in PARTS},
+            "required": list(PARTS),
+        },
+        "RuleFields": {
+            "type": "object",
+            "description": "An ACL rule in fields. Each can be sent as that part of a new rule.",
+            "properties": {part: {"$ref": f"#/components/schemas/Rule{part.title()}"} for part in PARTS},
+            "required": list(PARTS),
+        },
+        **{f"Rule{part.title()}": fields for part, fields in rule_fields.FIELDS.items()},
     } | {name: shapes.schema(shape) for name, shape in shapes.DOCUMENTS.items() if name in used}
 
 

@@ -24,6 +24,9 @@ VERSION: Final = "version"
 TOKEN: Final = "token"  # noqa: S105 # the name of a field
 EXPLANATION: Final = "Explanation"
 
+#: What the path names where no parameter of the call does.
+PICKED: Final = Param("id", "int", doc="Id of the one that is meant.")
+
 #: Texts that may be sent as JSON objects too.
 TEMPLATES: Final = frozenset({"template", "quota", "vlan"})
 #: Texts that are JSON themselves: sent as what they hold.
@@ -46,6 +49,7 @@ class Resource(msgspec.Struct, frozen=True):
         status: of a success.
         defaults: of parameters that may be left out here and not on the other wire.
         fixed: parameters that the row itself gives.
+        picked_from: name of the document that the call answers, if ``answer`` is the one element of it whose ID the path names.
     """
 
     method: Method
@@ -55,6 +59,7 @@ class Resource(msgspec.Struct, frozen=True):
     status: int
     defaults: dict[str, Default]
     fixed: dict[str, Default]
+    picked_from: str = ""
 
     @property
     def row(self) -> Call:
@@ -62,7 +67,7 @@ class Resource(msgspec.Struct, frozen=True):
 
     @property
     def in_path(self) -> tuple[str, ...]:
-        """Names of the parameters that stand in the path."""
+        """Names of the parameters that stand in the path; ``id`` is none of the call's if something is picked by it."""
         return tuple(re.findall(r"{(\w+)}", self.path))
 
     @property
@@ -82,6 +87,11 @@ class Resource(msgspec.Struct, frozen=True):
         return VERSIONED.get(self.row.noun, "") if params and params[0].name == "id" and "id" in self.in_path else ""
 
     @property
+    def takes_rule(self) -> bool:
+        """Whether what is sent are the parts of an ACL rule, which may be written in more ways than the call takes."""
+        return self.call == "one.acl.addrule"
+
+    @property
     def shows_object(self) -> bool:
         """Whether its answer is that object."""
         return self.method == "GET" and bool(self.versioned) and self.answer in DOCUMENTS and self.path.endswith("{id}")
@@ -98,9 +108,10 @@ def _row(
     *,
     defaults: dict[str, Default] | None = None,
     fixed: dict[str, Default] | None = None,
+    picked_from: str = "",
 ) -> None:
     status = 201 if call.endswith((".allocate", ".clone", ".addrule", ".login")) else 200
-    RESOURCES.append(Resource(method, path, call, answer, status, defaults or {}, fixed or {}))
+    RESOURCES.append(Resource(method, path, call, answer, status, defaults or {}, fixed or {}, picked_from))
 
 
 def _noun(plural: str, noun: str, root: str, *, creation: dict[str, Default] | None = None) -> None:
@@ -147,6 +158,7 @@ for _kind in ("cluster", "host", "datastore", "vnet"):
 
 _row("GET", "/acl", "one.acl.info", "ACL_POOL")
 _row("POST", "/acl", "one.acl.addrule")
+_row("GET", "/acl/{id}", "one.acl.info", "ACL", picked_from="ACL_POOL")
 _row("DELETE", "/acl/{id}", "one.acl.delrule")
 _row("GET", "/acl/explain", "koinon.acl.explain", EXPLANATION, defaults={"user": -1})
 _row("POST", "/acl/diff", "koinon.acl.diff", EXPLANATION)

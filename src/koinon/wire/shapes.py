@@ -7,10 +7,12 @@ Source:   OpenNebula share/doc/xsd.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
+
+from koinon.wire import rule_fields
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -45,7 +47,14 @@ class Many(msgspec.Struct, frozen=True):
     shape: Shape
 
 
-Shape: TypeAlias = Text | Integer | Attributes | Fields | Items | Many
+class Derived(msgspec.Struct, frozen=True):
+    """A field that no element holds: ``make`` computes it from the others, or None for nothing. ``schema`` is the name of its schema."""
+
+    schema: str
+    make: Callable[[Mapping[str, Any]], Any]
+
+
+Shape: TypeAlias = Text | Integer | Attributes | Fields | Items | Many | Derived
 
 TEXT: Final = Text()
 INT: Final = Integer()
@@ -105,7 +114,13 @@ _VDC: Final = _fields(
     VNETS=_placed("VNET"),
     TEMPLATE=FREE,
 )
-_ACL: Final = _fields("ID", "USER RESOURCE RIGHTS ZONE STRING")
+_ACL: Final = _fields(
+    "ID",
+    "USER RESOURCE RIGHTS ZONE STRING",
+    "PARTS FIELDS",
+    PARTS=Derived("RuleParts", rule_fields.parts_of),
+    FIELDS=Derived("RuleFields", rule_fields.fields_of),
+)
 _SERVER: Final = _fields(
     "ID STATE TERM VOTEDFOR COMMIT LOG_INDEX FEDLOG_INDEX", "ENDPOINT NAME", "STATE TERM VOTEDFOR COMMIT LOG_INDEX FEDLOG_INDEX"
 )
@@ -143,6 +158,7 @@ DOCUMENTS: Final[dict[str, Fields | Items | Attributes]] = {
     "DEFAULT_GROUP_QUOTAS": _fields(also=_QUOTAS),
     "VDC": _VDC,
     "VDC_POOL": _fields(VDC=Many(_VDC)),
+    "ACL": _ACL,
     "ACL_POOL": _fields(ACL=Many(_ACL)),
     "ZONE": _ZONE,
     "ZONE_POOL": _fields(ZONE=Many(_ZONE)),
@@ -167,6 +183,8 @@ def schema(shape: Shape) -> dict[str, Any]:
         return {"type": "integer"}
     if isinstance(shape, Attributes):
         return {"$ref": "#/components/schemas/Attributes"}
+    if isinstance(shape, Derived):
+        return {"$ref": f"#/components/schemas/{shape.schema}"}
     if isinstance(shape, Items | Many):
         return {"type": "array", "items": schema(shape.shape)}
     return {
