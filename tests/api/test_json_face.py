@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 
 from harness.zones import Zone
+from koinon.wire.resources import RESOURCES
+from koinon.wire.shapes import DOCUMENTS, Fields, Items, Many, Shape
 from tests.api.json_client import JsonClient
 
 _NUMBERS: Final = count(1)
@@ -298,6 +300,35 @@ def test_policy_is_explained_in_json(admin: JsonClient, user: int, name: str) ->
     assert admin.ask("POST", "/acl/diff", {"changes": {"add": [f"#{user} HOST/* USE *"]}}).body["lines"]
 
 
+def undescribed(value: Any, shape: Shape, place: str) -> list[str]:
+    """Names in an answer that the shape does not know."""
+    if isinstance(shape, Many | Items):
+        return [name for one in value for name in undescribed(one, shape.shape, place)]
+    if not isinstance(shape, Fields):
+        return []
+    found = [f"{place}/{name}" for name in value if name not in shape.fields]
+    for name, inner in shape.fields.items():
+        known = value.get(name)
+        for one in known if isinstance(inner, Many) else [known] if name in value else []:
+            found += undescribed(one, inner.shape if isinstance(inner, Many) else inner, f"{place}/{name}")
+    return found
+
+
+def test_nothing_is_shown_that_is_not_described(admin: JsonClient, user: int, host: int, name: str) -> None:
+    made = admin.ask("POST", "/documents", {"type": 3, "template": {"NAME": name}}).body["id"]
+    admin.ask("POST", f"/documents/{made}/lock", {"level": 1})
+    admin.ask("POST", "/login", {"username": name, "valid": 60})
+    admin.ask("PUT", f"/users/{user}/quota", {"quota": {"VM": {"VMS": "1"}}})
+    admin.ask("PUT", "/groups/1/vlan", {"vlan": {"RULE": [{"ID": "1", "SCOPE": "x"}, {"ID": "2"}]}})
+    admin.ask("PUT", f"/clusters/0/hosts/{host}")
+    ids = {"/users/{id}": user, "/hosts/{id}": host, "/documents/{id}": made, "/groups/{id}": 1, "/monitoring/hosts/{id}": host}
+    for resource in RESOURCES:
+        if resource.method == "GET" and resource.answer in DOCUMENTS:
+            path = resource.path.format(id=ids.get(resource.path, 0))
+            body = admin.ask("GET", f"{path}?type=3" if resource.path == "/documents" else path).body
+            assert undescribed(body, DOCUMENTS[resource.answer], resource.answer) == []
+
+
 def test_a_rule_is_written_and_shown_in_texts_and_in_fields(admin: JsonClient, user: int) -> None:
     numbers = {"user": f"{0x100000000 + user:x}", "resource": "920000000c", "rights": "3", "zone": "100000000"}
     texts = {"user": f"#{user}", "resource": "VM+IMAGE/@12", "rights": "USE+MANAGE", "zone": "#0"}
@@ -327,6 +358,86 @@ def test_a_rule_is_written_and_shown_in_texts_and_in_fields(admin: JsonClient, u
 
 def test_rules_are_shown_to_who_may_read_them(zone: Zone, user: int, name: str) -> None:
     assert JsonClient(zone.port, f"{name}:Secret1").refused(403, "GET", "/acl/0")
+
+
+@pytest.fixture(scope="module")
+def many(zone: Zone, admin: JsonClient) -> dict[str, JsonClient]:
+    """Enough objects of each kind for some pages; who lists them: an administrator and a user who sees some of them, in both orders."""
+    for number in range(7):
+        name = f"many{number}"
+        user = admin.ask("POST", "/users", {"username": name, "password": "Secret1", "group_ids": [1]}).body["id"]
+        bodies: dict[str, Any] = {
+            "groups": {"name": name},
+            "vdcs": {"template": {"NAME": name}},
+            "clusters": {"name": name},
+            "hosts": {"hostname": name, "im_mad": "x", "vm_mad": "x"},
+            "documents": {"type": 7, "template": {"NAME": "same" if number else name}},
+        }
+        ids = {plural: admin.ask("POST", f"/{plural}", body).body["id"] for plural, body in bodies.items()}
+        ids["users"] = user
+        if number % 2:
+            kinds = {"users": "USER", "groups": "GROUP", "vdcs": "VDC", "clusters": "CLUSTER", "hosts": "HOST", "documents": "DOCUMENT"}
+            for plural, kind in kinds.items():
+                rule = {"user": "@1", "resource": f"{kind}/#{ids[plural]}", "rights": "USE", "zone": "#0"}
+                assert admin.ask("POST", "/acl", rule).status == 201
+    assert admin.ask("PATCH", "/users/0/template", {"template": {"OPENNEBULA": {"API_LIST_ORDER": "ASC"}}}).status == 200
+    assert admin.ask("PATCH", f"/users/{user}/template", {"template": {"OPENNEBULA": {"API_LIST_ORDER": "DESC"}}}).status == 200
+    return {"ascending administrator": admin, "descending user": JsonClient(zone.port, "many6:Secret1")}
+
+
+_LISTS: Final = {resource.path: resource for resource in RESOURCES if resource.listed}
+
+
+@pytest.mark.parametrize("who", ["ascending administrator", "descending user"])
+@pytest.mark.parametrize("path", _LISTS)
+def test_pages_make_up_the_list(many: dict[str, JsonClient], who: str, path: str) -> None:
+    client, tag = many[who], _LISTS[path].listed
+    query = "type=7&filter_flag=all&" if path == "/documents" else ""
+    whole = client.ask("GET", f"{path}?{query}")
+    assert whole.headers["link"] is None
+    ids = [one["ID"] for one in whole.body[tag]]
+    assert ids == sorted(ids, reverse=who.startswith("descending"))
+    assert len(ids) >= (1 if path == "/zones" else 3)
+    found, following = [], f"{path}?{query}limit=2"
+    while following:
+        page = client.ask("GET", following)
+        assert 0 <= len(page.body[tag]) <= 2
+        assert page.body.keys() == whole.body.keys()
+        found += page.body[tag]
+        for beside in page.body.keys() & {"QUOTAS", "VLAN_RULES"}:
+            assert [one["ID"] for one in page.body[beside]] == [one["ID"] for one in page.body[tag]]
+        link = page.headers["link"] or ""
+        assert bool(link) == (len(page.body[tag]) == 2)
+        following = link.removeprefix("</api/v1").removesuffix('>; rel="next"')
+    assert found == whole.body[tag]
+    for one in whole.body[tag]:
+        named = client.ask("GET", f"{path}?{query}name={one['NAME']}").body[tag]
+        assert named == [other for other in whole.body[tag] if other["NAME"] == one["NAME"]]
+        behind = client.ask("GET", f"{path}?{query}after={one['ID']}").body[tag]
+        assert behind == whole.body[tag][ids.index(one["ID"]) + 1 :]
+    assert client.ask("GET", f"{path}?{query}name=nobody").body[tag] == []
+    assert client.ask("GET", f"{path}?{query}name=MANY1").body[tag] == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=-2", "limit=x", "after=-2", "after=", "limit=1&limit=2", "offset=1", "start_id=1"])
+def test_a_part_that_can_not_be_is_refused(admin: JsonClient, query: str) -> None:
+    assert admin.refused(400, "GET", f"/users?{query}")
+    assert admin.refused(400, "GET", f"/documents?type=7&{query}")
+
+
+def test_words_stand_for_numbers(zone: Zone, many: dict[str, JsonClient], admin: JsonClient, host: int, name: str) -> None:
+    own = many["descending user"]
+    assert own.ask("GET", "/users/me").body["NAME"] == "many6"
+    assert own.ask("GET", "/groups/mine").body["ID"] == 1
+    assert admin.ask("POST", f"/hosts/{host}/status", {"status": "offline"}).status == 200
+    assert admin.ask("GET", f"/hosts/{host}").body["STATE"] == 8
+    vdc = admin.ask("POST", "/vdcs", {"template": {"NAME": name}}).body["id"]
+    assert admin.ask("PUT", f"/vdcs/{vdc}/zones/0/hosts/all").status == 200
+    assert admin.ask("GET", f"/vdcs/{vdc}").body["HOSTS"] == [{"ZONE_ID": 0, "HOST_ID": -10}]
+    assert admin.ask("GET", "/documents?type=7&filter_flag=mine").body == admin.ask("GET", "/documents?type=7&filter_flag=-3").body
+    assert "int or group or mine" in admin.refused(400, "GET", "/documents?type=7&filter_flag=theirs")
+    assert admin.refused(400, "GET", "/groups/me")
+    assert admin.refused(400, "POST", f"/hosts/{host}/status", {"status": "off"})
 
 
 def test_the_document_of_the_face_needs_no_log_in(admin: JsonClient) -> None:

@@ -30,6 +30,7 @@ from koinon.errors import ActionError, CloudError, DefectError, InvalidError, Un
 from koinon.federation.forwarding import Forwarding, request_of
 from koinon.identity import zones
 from koinon.identity.login import Login
+from koinon.identity.pool_lists import Selection
 from koinon.policy.caller import Caller
 from koinon.statements.commits import Position
 from koinon.wire import xmlrpc
@@ -81,6 +82,7 @@ class Terms(NamedTuple):
         once_id: id of the request, the same in each repetition; empty for none.
         once_secret: 32 bytes that go with it.
         versioned: table of the object whose version the answer to a read carries; empty for none.
+        selection: which part of a list; None if the call lists nothing.
     """
 
     after: Position | None = None
@@ -88,6 +90,7 @@ class Terms(NamedTuple):
     once_id: str = ""
     once_secret: bytes = b""
     versioned: str = ""
+    selection: Selection | None = None
 
 
 NO_TERMS: Final = Terms()
@@ -243,7 +246,10 @@ class Dispatcher:
     def _read(call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:
         if not call.when_disabled:
             _require_enabled(call, tx)
-        value = bound.run(tx, caller, *arguments)
+        if terms.selection is None:
+            value = bound.run(tx, caller, *arguments)
+        else:
+            value = bound.run(tx, caller, *arguments, selection=terms.selection)
         version = ""
         if terms.versioned:
             oid = caller.gid if terms.versioned == "group_pool" else caller.uid

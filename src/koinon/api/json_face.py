@@ -1,6 +1,6 @@
 """The calls as resources under ``/api/v1``: JSON in, JSON out, problems as RFC 9457 has them.
 
-Path:     http.py -> this application -> json_requests.py -> Dispatcher.reply() -> json_documents.py
+Path:     http.py -> this application -> json_requests.py -> Dispatcher.reply() -> _shown() or _written() -> json_documents.py
 Holds:    what a row of wire/resources.py says is all there is: routes are made from the rows.
 Not here: what calls do; the other wire.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,9 +22,11 @@ from starlette.routing import Route
 
 from koinon.api import json_documents, json_requests, versions
 from koinon.api.dispatch import Dispatcher, Reply
-from koinon.errors import AuthenticationError, BadArgumentError, CloudError, DefectError, NotFoundError
+from koinon.errors import AuthenticationError, BadArgumentError, CloudError, DefectError
 from koinon.wire import openapi
-from koinon.wire.resources import EXPLANATION, ID, PICKED, RESOURCES, TOKEN, VERSION, Resource
+from koinon.wire.resources import DIFFERENCE, EXPLANATION, ID, PICKED, RESOURCES, TOKEN, VERSION, Resource
+
+T = TypeVar("T")
 
 BASE: Final = openapi.BASE
 _LONG: Final = 64 * 1024  #: characters of a document or of a request that take milliseconds to render or to read
@@ -72,21 +75,19 @@ def _endpoint(dispatcher: Dispatcher, resources: dict[str, Resource], limit: int
         resource = resources["GET" if request.method == "HEAD" else request.method]
         headers = json_requests.fields(request.headers)
         session = json_requests.session_of(headers.get("authorization", ""))
-        terms = json_requests.terms_of(resource, headers, session)
-        body = await _body(request, limit)
         query = request.query_params
         if len(query.multi_items()) != len(query):
             raise BadArgumentError("A parameter of the query is given twice.")
+        selection = json_requests.selection_of(resource, query)
+        terms = json_requests.terms_of(resource, headers, session, selection)
+        body = await _body(request, limit)
         asked = (resource, request.path_params, query, body)
         if len(body) <= _LONG:
             arguments = json_requests.arguments_of(*asked)
         else:  # a stranger's megabytes must not hold up everybody
             arguments = await asyncio.to_thread(json_requests.arguments_of, *asked)
-        oid = json_requests.from_text(PICKED, request.path_params["id"]) if resource.picked_from else -1
         reply = await dispatcher.reply(resource.row, session, arguments, terms)
-        if resource.picked_from:
-            reply = reply._replace(value=await asyncio.to_thread(_picked, reply.value, resource, oid))
-        return await _response(resource, reply, headers)
+        return await (_shown if resource.method == "GET" else _written)(resource, reply, request, headers)
 
     return answer
 
@@ -110,40 +111,52 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def _response(resource: Resource, reply: Reply, asked: Mapping[str, str]) -> Response:
+async def _shown(resource: Resource, reply: Reply, request: Request, asked: Mapping[str, str]) -> Response:
+    """The answer to a GET: what was asked for, unless the caller has this version of it."""
+    headers = {"cache-control": "private, no-cache", "koinon-position": str(reply.position)}
+    value, size = reply.value, _size(reply.value)
+    if resource.picked_from:
+        oid = json_requests.from_text(PICKED, request.path_params["id"])
+        value = await _beside(size, lambda: json_documents.picked(reply.value, resource.picked_from, resource.answer, oid))
+    version = await _beside(size, lambda: versions.of_shown(value, reply.version))
+    headers["etag"] = f'"{version}"'
+    if json_requests.is_known(asked, version):
+        return Response(None, 304, headers)
+    if resource.picked_from:
+        return Response(value, resource.status, headers, _JSON)
+    if not resource.listed:
+        return Response(await _beside(size, lambda: _rendered(value, resource.answer)), resource.status, headers, _JSON)
+    listed = await _beside(size, lambda: json_documents.rendered_list(value, resource.answer, resource.listed))
+    if str(listed.count) == request.query_params.get("limit"):
+        query = urlencode({**request.query_params, "after": listed.last})
+        headers["link"] = f'<{BASE}{resource.path}?{query}>; rel="next"'
+    return Response(listed.body, resource.status, headers, _JSON)
+
+
+async def _written(resource: Resource, reply: Reply, _request: Request, _asked: Mapping[str, str]) -> Response:
     headers = {"cache-control": "no-store", "koinon-position": str(reply.position)}
-    if resource.method == "GET":
-        version = versions.of_shown(reply.value, reply.version)
-        headers |= {"cache-control": "private, no-cache", "etag": f'"{version}"'}
-        if json_requests.is_known(asked, version):
-            return Response(None, 304, headers)
-    answer = resource.answer
+    if resource.status == 201 and resource.answer == ID:
+        headers["location"] = f"{BASE}/{resource.path.split('/')[1]}/{reply.value}"
+    return Response(_rendered(reply.value, resource.answer), resource.status, headers, _JSON)
+
+
+def _rendered(value: Any, answer: str) -> bytes:
     if answer == ID:
-        if resource.status == 201:
-            headers["location"] = f"{BASE}/{resource.path.split('/')[1]}/{reply.value}"
-        body = msgspec.json.encode({"id": reply.value})
-    elif answer in (TOKEN, VERSION):
-        body = msgspec.json.encode({answer: json_documents.text_of(reply.value)})
-    elif resource.picked_from:
-        body = reply.value
-    elif answer == EXPLANATION:
-        body = json_documents.text_of(reply.value).encode()
-    else:
-        text = json_documents.text_of(reply.value)
-        body = _rendered(text, answer) if len(text) < _LONG else await asyncio.to_thread(_rendered, text, answer)
-    return Response(body, resource.status, headers, _JSON)
+        return msgspec.json.encode({"id": value})
+    if answer in (TOKEN, VERSION):
+        return msgspec.json.encode({answer: json_documents.text_of(value)})
+    if answer in (EXPLANATION, DIFFERENCE):
+        return json_documents.text_of(value).encode()
+    return json_documents.rendered(value, answer)
 
 
-def _picked(value: Any, resource: Resource, oid: int) -> bytes:
-    """The one element that the path means, as JSON."""
-    found = json_documents.picked(json_documents.text_of(value), resource.picked_from, resource.answer, oid)
-    if found is None:
-        raise NotFoundError(resource.answer, oid)
-    return msgspec.json.encode(found)
+def _size(value: Any) -> int:
+    return sum(map(len, value)) if isinstance(value, list) else len(value)
 
 
-def _rendered(text: str, root: str) -> bytes:
-    return msgspec.json.encode(json_documents.rendered(text, root))
+async def _beside(size: int, work: Callable[[], T]) -> T:
+    """The result of some work on a value of this size: beside the loop if it would hold that up."""
+    return work() if size < _LONG else await asyncio.to_thread(work)
 
 
 def _problem(status: int, detail: str, code: int, object_id: int, headers: dict[str, str]) -> Response:

@@ -19,13 +19,14 @@ from starlette.datastructures import Headers
 from koinon.api import versions
 from koinon.api.dispatch import Terms
 from koinon.errors import AuthenticationError, BadArgumentError, InvalidError
+from koinon.identity.pool_lists import Selection
 from koinon.objects import xml
 from koinon.objects.acl import PARTS
 from koinon.objects.characters import ascii_upper, forbidden_in, is_element_name
 from koinon.statements.commits import Position
 from koinon.wire.openapi import AFTER, INT32, KEY
 from koinon.wire.parameters import Param, Required
-from koinon.wire.resources import JSON, TEMPLATES, Resource
+from koinon.wire.resources import JSON, LISTING, TEMPLATES, Resource
 from koinon.wire.rule_fields import number_of
 
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -61,7 +62,7 @@ def session_of(authorization: str) -> str:
     return session
 
 
-def terms_of(resource: Resource, headers: Mapping[str, str], session: str) -> Terms:
+def terms_of(resource: Resource, headers: Mapping[str, str], session: str, selection: Selection | None = None) -> Terms:
     """What the headers ask for. Raises BadArgumentError for what is not offered here: nothing that is asked for is passed over."""
     after, key, if_match = headers.get("koinon-after"), headers.get("idempotency-key"), _versions(headers, "if-match")
     once_id, once_secret = "", b""
@@ -87,6 +88,7 @@ def terms_of(resource: Resource, headers: Mapping[str, str], session: str) -> Te
         once_id,
         once_secret,
         resource.versioned if resource.shows_object else "",
+        selection,
     )
 
 
@@ -112,20 +114,20 @@ def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str
     Raises:
         BadArgumentError: something is missing, unknown, or of the wrong type; the text names it.
     """
-    sent = {param.name: param for param in resource.sent}
+    sent = {param.name: param for param in resource.queried or resource.sent}
     given: dict[str, Any] = {}
     if resource.method == "GET":
         for name, text in query.items():
-            given[name] = from_text(_known(sent, name), text)
+            given[name] = from_text(_known(sent, name), text, resource.words.get(name))
     elif query:
         raise BadArgumentError("This takes no query: send what belongs to it in the body.")
     elif body:
-        read = _rule_part if resource.takes_rule else _from_json
-        given = {name: read(_known(sent, name), value) for name, value in _object(body).items()}
+        for name, value in _object(body).items():
+            given[name] = _from_json(resource, _known(sent, name), value)
     arguments = []
     for param in resource.row.params:
         if param.name in path:
-            arguments.append(from_text(param, path[param.name]))
+            arguments.append(from_text(param, path[param.name], resource.words.get(param.name)))
         elif param.name in resource.fixed:
             arguments.append(resource.fixed[param.name])
         elif param.name in given:
@@ -136,6 +138,17 @@ def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str
                 raise BadArgumentError(f"{param.name} is missing: {param.type} expected.")
             arguments.append(list(default) if isinstance(default, tuple) else default)
     return arguments
+
+
+def selection_of(resource: Resource, query: Mapping[str, str]) -> Selection | None:
+    """Which part of a list is asked for; None if the answer is no list. Raises BadArgumentError."""
+    if not resource.listed:
+        return None
+    asked: list[Any] = [from_text(param, query[param.name]) if param.name in query else param.default for param in LISTING]
+    name, after, limit = asked
+    if after < -1 or limit < -1 or limit == 0:
+        raise BadArgumentError("after is an id, or -1 for the beginning; limit is at least 1, or -1 for all.")
+    return Selection(name, None if after == -1 else after, None if limit == -1 else limit)
 
 
 def _known(sent: dict[str, Param], name: str) -> Param:
@@ -151,18 +164,25 @@ def _object(body: bytes) -> dict[str, Any]:
         raise BadArgumentError(f"The body is no JSON object: {error}.") from error
 
 
-def from_text(param: Param, text: str) -> Any:
+def from_text(param: Param, text: str, words: Mapping[str, int] | None = None) -> Any:
     """A parameter of the path or of the query. Raises BadArgumentError."""
+    if words and text in words:
+        return words[text]
     if param.type == "boolean" and text in _BOOLEANS:
         return _BOOLEANS[text]
     if param.type == "int" and text.isascii() and text.removeprefix("-").isdigit() and len(text) <= 12:
         return _int32(param, int(text))
     if param.type == "string":
         return _text(param.name, text)
-    raise BadArgumentError(f"{param.name} has the wrong type: {param.type} expected.")
+    raise _wrong(param, param.type, words)
 
 
-def _from_json(param: Param, value: Any) -> Any:
+def _from_json(resource: Resource, param: Param, value: Any) -> Any:
+    words = resource.words.get(param.name)
+    if words and isinstance(value, str) and value in words:
+        return words[value]
+    if resource.takes_rule:
+        return _rule_part(param, value)
     if param.name in TEMPLATES and isinstance(value, dict):
         return _template(param.name, value)
     if param.name in JSON and isinstance(value, dict):
@@ -175,7 +195,12 @@ def _from_json(param: Param, value: Any) -> Any:
         return _int32(param, int(value))
     if param.type == "array<int>" and isinstance(value, list) and all(map(_is_int, value)):
         return [_int32(param, int(item)) for item in value]
-    raise BadArgumentError(f"{param.name} has the wrong type: {'object' if param.name in JSON else param.type} expected.")
+    raise _wrong(param, "object" if param.name in JSON else param.type, words)
+
+
+def _wrong(param: Param, expected: str, words: Mapping[str, int] | None) -> BadArgumentError:
+    also = "".join(f" or {word}" for word in words or ())
+    return BadArgumentError(f"{param.name} has the wrong type: {expected}{also} expected.")
 
 
 def _rule_part(param: Param, value: Any) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 from koinon.database.transactions import ReadTx
 from koinon.errors import ConflictError, DefectError, NotFoundError
 from koinon.identity import access, pool_lists
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.objects import xml
 from koinon.objects.acl import ALL, CLUSTER, INDIVIDUAL, Right, Rule, group, resource, zone
 from koinon.objects.kinds import Kind
@@ -176,9 +177,9 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All VDCs that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.VDC, _escaped, ascending=ascending), _POOL_TAIL]
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.VDC, _escaped, ascending=ascending, selection=selection), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:

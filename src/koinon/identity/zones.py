@@ -16,6 +16,7 @@ import msgspec
 from koinon.database.transactions import ReadTx, SharedTx
 from koinon.errors import ActionError, AllocationError, DefectError, InvalidChangeError, InvalidError, NotFoundError, TakenError
 from koinon.identity import access, acl, pool_lists, template_updates
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.objects import xml
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
@@ -242,9 +243,9 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All zones that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped, ascending=ascending), _POOL_TAIL]
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped, ascending=ascending, selection=selection), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:

@@ -13,6 +13,7 @@ from koinon.database.local_pools import Where
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import ActionError, InvalidChangeError, InvalidError, NotFoundError, TakenError
 from koinon.identity import access, template_updates
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.infrastructure import host_record, leftovers
 from koinon.infrastructure.cluster_record import DEFAULT, POOL, Cluster, get, target_of
 from koinon.infrastructure.host_record import Host
@@ -149,13 +150,13 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_shown(tx, cluster)).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All clusters that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
 
     def body_of(row: PoolRow) -> str:
         return _shown(tx, Cluster.from_row(row))
 
-    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), ascending=ascending, body_of=body_of)
+    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), ascending=ascending, selection=selection, body_of=body_of)
 
 
 def _for_move(tx: ReadTx, caller: Caller, oid: int, host_id: int) -> Host:

@@ -14,6 +14,7 @@ from koinon.database.local_pools import Where
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import BadArgumentError, InvalidChangeError, InvalidError
 from koinon.identity import access, groups, template_updates, users
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.infrastructure import leftovers, locks, permissions
 from koinon.infrastructure.document_record import POOL, Document, get, target_of
 from koinon.infrastructure.pool_lists import Window, listing
@@ -171,14 +172,26 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_allowed(tx, caller, Right.USE, oid, minds_lock=False).as_row().body).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, flag: int, start: int, end: int, kind_number: int, *, ascending: bool = False) -> list[bytes]:
+def pool_document(
+    tx: ReadTx,
+    caller: Caller,
+    flag: int,
+    start: int,
+    end: int,
+    kind_number: int,
+    *,
+    ascending: bool = False,
+    selection: Selection = EVERYTHING,
+) -> list[bytes]:
     """The documents of one type that the caller may see, as chunks to be sent one after another; see ``listing`` for their order.
 
     Raises:
         BadArgumentError: there is no such flag.
     """
     of_type = Where("type = ?", (kind_number,))
-    return listing(tx, caller, Kind.DOCUMENT, POOL, Window(flag, start, end), ascending=ascending, conditions=[of_type])
+    return listing(
+        tx, caller, Kind.DOCUMENT, POOL, Window(flag, start, end), ascending=ascending, selection=selection, conditions=[of_type]
+    )
 
 
 def _allowed(tx: ReadTx, caller: Caller, right: Right, oid: int, *, minds_lock: bool = True) -> Document:

@@ -12,6 +12,7 @@ from typing import Final
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import ActionError, InvalidChangeError, InvalidError, TakenError
 from koinon.identity import access, template_updates
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.infrastructure import cluster_record, leftovers
 from koinon.infrastructure.host_record import DISABLED, INIT, OFFLINE, POOL, Host, get, target_of
 from koinon.infrastructure.pool_lists import Window, listing
@@ -121,9 +122,9 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_allowed(tx, caller, Right.USE, oid).as_row().body).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All hosts that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
-    return listing(tx, caller, Kind.HOST, POOL, Window(), ascending=ascending)
+    return listing(tx, caller, Kind.HOST, POOL, Window(), ascending=ascending, selection=selection)
 
 
 def samples(tx: ReadTx, caller: Caller, oid: int) -> bytes:

@@ -7,15 +7,16 @@ Source:   OpenAPI 3.1.1; RFC 9457 for problems.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from koinon.objects.acl import PARTS
-from koinon.wire import rule_fields, shapes
+from koinon.wire import policy_schemas, rule_fields, shapes
 from koinon.wire.calls import Param
 from koinon.wire.parameters import Required
-from koinon.wire.resources import EXPLANATION, ID, JSON, PICKED, RESOURCES, TEMPLATES, TOKEN, VERSION, Resource
+from koinon.wire.resources import DIFFERENCE, EXPLANATION, ID, JSON, PICKED, RESOURCES, TEMPLATES, TOKEN, VERSION, Resource
 
 BASE: Final = "/api/v1"
 INT32: Final = (-(2**31), 2**31 - 1)
@@ -94,7 +95,7 @@ def _operation(resource: Resource) -> dict[str, Any]:
     row = resource.row
     docs = {param.name: param for param in (PICKED, *row.params)}
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "description": docs[name].doc, "schema": _type(docs[name])}
+        {"name": name, "in": "path", "required": True, "description": docs[name].doc, "schema": _type(docs[name], resource.words)}
         for name in resource.in_path
     ]
     names = []
@@ -107,8 +108,14 @@ def _operation(resource: Resource) -> dict[str, Any]:
     if resource.method == "GET":
         names.append("If-None-Match")
         parameters += [
-            {"name": param.name, "in": "query", "required": not param.optional, "description": param.doc, "schema": _with_default(param)}
-            for param in resource.sent
+            {
+                "name": param.name,
+                "in": "query",
+                "required": not param.optional,
+                "description": param.doc,
+                "schema": _with_default(param, resource.words),
+            }
+            for param in resource.queried
         ]
     statuses = list(_ALWAYS)
     if resource.method != "GET":
@@ -147,7 +154,7 @@ def body_schema(resource: Resource) -> dict[str, Any]:
 
 def _body_field(resource: Resource, param: Param) -> dict[str, Any]:
     if not resource.takes_rule:
-        return _with_default(param)
+        return _with_default(param, resource.words)
     default = {} if isinstance(param.default, Required) else {"default": param.default}
     fields = {"$ref": f"#/components/schemas/Rule{param.name.title()}"}
     return {"anyOf": [{"type": "string", "examples": [rule_fields.EXAMPLE[param.name]]}, fields], **default}
@@ -157,11 +164,13 @@ def _tag(resource: Resource) -> str:
     return resource.path.split("/")[1]
 
 
-def _type(param: Param) -> dict[str, Any]:
+def _type(param: Param, words: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    if param.name in words:
+        return {"anyOf": [_type(param, {}), {"enum": list(words[param.name])}]}
     if param.name in TEMPLATES:
         return {"$ref": "#/components/schemas/Template"}
     if param.name in JSON:
-        return {"type": "object"}
+        return {"$ref": "#/components/schemas/Changes"}
     if param.type == "boolean":
         return {"type": "boolean"}
     integer = {"type": "integer", "format": "int32", "minimum": INT32[0], "maximum": INT32[1]}
@@ -172,15 +181,17 @@ def _type(param: Param) -> dict[str, Any]:
     return {"type": "string", "pattern": TEXT_PATTERN}
 
 
-def _with_default(param: Param) -> dict[str, Any]:
+def _with_default(param: Param, words: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     default = param.default
-    return _type(param) if isinstance(default, Required) else _type(param) | {"default": default}
+    return _type(param, words) if isinstance(default, Required) else _type(param, words) | {"default": default}
 
 
 def _success(resource: Resource) -> dict[str, Any]:
     headers: dict[str, Any] = _headers("Koinon-Position", *(["ETag"] if resource.method == "GET" else []))
     if resource.status == 201 and resource.answer == ID:
         headers["Location"] = {"description": "Where it is now.", "required": True, "schema": {"type": "string"}}
+    if resource.listed:
+        headers["Link"] = {"description": "Where the next ones are, as `rel=next`, if there may be more.", "schema": {"type": "string"}}
     return {
         "description": "Done." if resource.row.writes else "What was asked for.",
         "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_schema_name(resource.answer)}"}}},
@@ -242,7 +253,9 @@ def _schemas() -> dict[str, Any]:
         "Id": _single("id", {"type": "integer"}),
         "Version": _single("version", {"type": "string"}),
         "Token": _single("token", {"type": "string"}),
-        EXPLANATION: {"type": "object"},
+        EXPLANATION: policy_schemas.EXPLANATION,
+        DIFFERENCE: policy_schemas.DIFFERENCE,
+        "Changes": policy_schemas.CHANGES,
         "RuleParts": {
             "type": "object",
             "description": "An ACL rule in texts. Each can be sent as that part of a new rule.",

@@ -76,6 +76,7 @@ _QUOTAS: Final[dict[str, Shape]] = {
 }
 _OF_POOL: Final = Many(_fields("ID", also=_QUOTAS))
 _ALL_QUOTAS: Final = "DATASTORE_QUOTA NETWORK_QUOTA VM_QUOTA IMAGE_QUOTA"
+_VLAN_RULES: Final = _fields("ID", RULE=Many(_fields("", "ID SCOPE VNTEMPLATE")))
 _LOGIN_TOKEN: Final = _fields("EXPIRATION_TIME EGID", "TOKEN")
 
 
@@ -101,7 +102,7 @@ _GROUP: Final = _fields(
     USERS=IDS,
     ADMINS=IDS,
     also=_QUOTAS,
-    VLAN_RULES=FREE,
+    VLAN_RULES=_VLAN_RULES,
     DEFAULT_GROUP_QUOTAS=_fields(also=_QUOTAS),
 )
 _VDC: Final = _fields(
@@ -153,7 +154,7 @@ DOCUMENTS: Final[dict[str, Fields | Items | Attributes]] = {
     "USER": _USER,
     "USER_POOL": _fields(USER=Many(_USER), QUOTAS=_OF_POOL, DEFAULT_USER_QUOTAS=_fields(also=_QUOTAS)),
     "GROUP": _GROUP,
-    "GROUP_POOL": _fields(GROUP=Many(_GROUP), QUOTAS=_OF_POOL, DEFAULT_GROUP_QUOTAS=_fields(also=_QUOTAS)),
+    "GROUP_POOL": _fields(GROUP=Many(_GROUP), QUOTAS=_OF_POOL, VLAN_RULES=Many(_VLAN_RULES), DEFAULT_GROUP_QUOTAS=_fields(also=_QUOTAS)),
     "DEFAULT_USER_QUOTAS": _fields(also=_QUOTAS),
     "DEFAULT_GROUP_QUOTAS": _fields(also=_QUOTAS),
     "VDC": _VDC,
