@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
 import sqlite3
 from collections.abc import Iterator
 from itertools import count
@@ -136,12 +138,12 @@ def test_a_version_follows_what_is_shown_and_not_only_what_is_stored(admin: Json
         return {what for what, version in versions().items() if version != before[what]}
 
     quota = {"quota": {"VM": {"VMS": name.removeprefix("name")}}}
-    assert changed("PUT", f"/users/{user}/quota", quota) == {"user", "users"}
+    assert changed("PATCH", f"/users/{user}/quota", quota) == {"user", "users"}
     assert changed("PUT", f"/groups/{group}/vlan", {"vlan": {"RULE": {"ID": "1"}}}) == {"group", "groups"}
     assert changed("PUT", f"/users/{user}/groups/{group}") == {"user", "users", "group", "groups"}
     assert changed("PUT", f"/clusters/{cluster}/hosts/{host}") == {"cluster"}
     default = admin.ask("GET", "/quotas/users").headers["etag"]
-    assert changed("PUT", "/quotas/users", quota) == {"user", "users"}
+    assert changed("PATCH", "/quotas/users", quota) == {"user", "users"}
     assert admin.ask("GET", "/quotas/users").headers["etag"] != default
 
 
@@ -149,12 +151,12 @@ def test_who_changes_quotas_has_seen_the_present_ones(admin: JsonClient, user: i
     """They are a zone's own: what is compared is all that it showed."""
     path = f"/users/{user}"
     first = admin.ask("GET", path).headers["etag"]
-    assert admin.ask("PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "1"}}}, If_Match=first).status == 200
-    assert admin.refused(412, "PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=first)
+    assert admin.ask("PATCH", f"{path}/quota", {"quota": {"VM": {"VMS": "1"}}}, If_Match=first).status == 200
+    assert admin.refused(412, "PATCH", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=first)
     assert admin.ask("PATCH", f"{path}/template", {"template": {"A": "1"}}, If_Match=first).status == 200  # the user had not changed
     assert admin.refused(412, "PATCH", f"{path}/template", {"template": {"A": "2"}}, If_Match=first)
     now = admin.ask("GET", path).headers["etag"]
-    assert admin.ask("PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=now).status == 200
+    assert admin.ask("PATCH", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=now).status == 200
 
 
 def test_who_may_change_it_and_not_see_it_knows_no_version(zone: Zone, admin: JsonClient, user: int, host: int, name: str) -> None:
@@ -220,17 +222,110 @@ def test_who_does_not_say_who_they_are_is_not_let_in(admin: JsonClient, header: 
         "unknown field": ({"name": "x", "y": 1}, "There is no 'y' here; there is name"),
         "nothing": ({}, "name is missing"),
         "what XML can't hold": ({"name": "a\x07"}, "U+0007"),
+        "a name twice": (b'{"name": "x", "name": "y"}', "'name' is given twice"),
+        "a name twice, inside": (b'{"name": {"a": 1, "b": [{"c": 1, "c": 2}]}}', "'c' is given twice"),
+        "deep": (b'{"name": %s%s}' % (b"[" * 100_000, b"]" * 100_000), "no JSON object"),
+        "two objects": (b'{"name": "x"} {}', "no JSON object"),
+        "a number that is none": (b'{"name": NaN}', "no JSON object"),
+        "UTF-16": ('{"name": "x"}'.encode("utf-16"), "no JSON object"),
+        "a byte order mark": ('{"name": "x"}'.encode("utf-8-sig"), "no JSON object"),
     }.values(),
 )
 def test_a_body_that_does_not_fit_is_told_why(admin: JsonClient, body: Any, told: str) -> None:
     assert told in admin.refused(400, "POST", "/groups", body)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/users/0/template", {"template": {"a": "1", "A": "2"}}),
+        ("PATCH", "/users/0/template", {"template": {"V": {"k": "1", "K": "2"}}}),
+        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [1] * 1001}),
+        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [2**31]}),
+        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [True]}),
+        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [1.5]}),
+        ("POST", "/users", {"username": "x", "password": None}),
+        ("POST", "/users/0/chgrp", {"group_id": -(2**31) - 1}),
+        ("POST", "/users/0/chgrp", {"group_id": 10**400}),
+        ("POST", "/users/0/chgrp", {"group_id": 1e300}),
+        ("POST", "/users/0/chgrp", {"group_id": "1"}),
+        ("POST", "/acl/diff", {"changes": {"remove": [10**30]}}),
+        ("POST", "/acl/diff", {"changes": {"remove": [2**31]}}),
+        ("POST", "/acl/diff", {"changes": {"vdc": {"id": 0, "add": [["HOST", 0]]}}}),
+        ("POST", "/acl/diff", {"changes": {"vdc": {"id": 2**63, "add_groups": [0]}}}),
+        ("POST", "/acl/diff", {"changes": {"vdc": {"id": 0, "add_groups": [2**63]}}}),
+        ("POST", "/acl/diff", {"changes": {"vdc": {"id": 0, "add": [["HOST", 2**63, 0]]}}}),
+        ("POST", "/acl/diff", {"changes": {"add": [["x"]]}}),
+        ("POST", "/acl/diff", {"changes": json.loads('{"add": ' + "[" * 200 + "]" * 200 + "}")}),
+        ("DELETE", "/users/99999", {"force": True}),
+    ],
+)
+def test_a_value_that_can_not_be_is_refused(admin: JsonClient, method: str, path: str, body: Any) -> None:
+    assert admin.refused(400, method, path, body)
+
+
+def test_whole_numbers_may_have_a_point(admin: JsonClient) -> None:
+    """JSON has one kind of number."""
+    assert admin.ask("POST", "/login", b'{"username": "oneadmin", "valid": 6e1}').status == 200
+
+
+def test_a_path_says_what_may_be_done_there(admin: JsonClient) -> None:
+    for method, path, allowed in (
+        ("PUT", "/users", {"GET", "HEAD", "POST"}),
+        ("POST", "/users/0", {"GET", "HEAD", "DELETE"}),
+        ("OPTIONS", "/users/0/template", {"PUT", "PATCH"}),
+        ("HEAD", "/users/0/template", {"PUT", "PATCH"}),
+        ("DELETE", "/openapi.json", {"GET", "HEAD"}),
+    ):
+        answer = admin.ask(method, path)
+        assert answer.status == 405
+        assert set(answer.headers["allow"].split(", ")) == allowed
+    for path in ("/nothing", "/users/", "", "/", "/users/0/template/x", "//users"):
+        assert admin.refused(404, "GET", path)
+
+
+def test_a_head_is_a_get_without_its_body(admin: JsonClient) -> None:
+    for path in ("/users/0", "/users?limit=1", "/openapi.json"):
+        head, get = (admin.ask(method, path) for method in ("HEAD", "GET"))
+        kept = ("content-length", "content-type", "etag", "link", "koinon-position", "cache-control")
+        assert [head.headers[name] for name in kept] == [get.headers[name] for name in kept]
+        assert (head.status, head.body) == (200, None)
+    assert admin.ask("HEAD", "/users/99999").status == 404
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    {
+        "application/json": 200,
+        "APPLICATION/JSON;q=0.1": 200,
+        "application/*": 200,
+        "text/html, */*;q=0.1": 200,
+        "text/html": 406,
+        "application/xml, application/problem+json": 406,
+        "application/json;q=0": 406,
+        "*/*, application/json; q=0.000": 406,
+        "application/json, */*;q=0": 200,
+    }.items(),
+)
+def test_what_can_not_be_accepted_is_not_sent(admin: JsonClient, accept: str, status: int) -> None:
+    for path in ("/users/0", "/openapi.json"):
+        assert admin.ask("GET", path, Accept=accept).status == status
+    before = admin.ask("GET", "/groups").body
+    assert status == 200 or admin.refused(406, "POST", "/groups", {"name": "unacceptable"}, Accept=accept)
+    assert status == 200 or admin.ask("GET", "/groups").body == before
+
+
 def test_the_form_of_a_request_is_checked(admin: JsonClient) -> None:
-    assert admin.refused(415, "POST", "/groups", {"name": "x"}, Content_Type="text/plain")
+    for kind in ("text/plain", "application/xml", "application/json; charset=latin-1", "application/merge-patch+json"):
+        answer = admin.ask("POST", "/groups", {"name": "x"}, Content_Type=kind)
+        assert (answer.status, answer.headers["accept"]) == (415, "application/json")
+    answer = admin.ask("POST", "/groups", gzip.compress(b'{"name": "x"}'), Content_Encoding="gzip")
+    assert (answer.status, answer.headers["accept-encoding"]) == (415, "identity")
+    assert (
+        admin.ask("POST", "/login", {"username": "oneadmin", "valid": 60}, Content_Type='Application/JSON; charset="UTF-8"').status == 200
+    )
+    assert admin.refused(400, "GET", "/users/0", {"x": 1})
     assert admin.refused(413, "POST", "/groups", {"name": "x" * (1 << 20)})
-    assert admin.refused(404, "GET", "/nothing")
-    assert admin.refused(405, "PUT", "/users")
     assert admin.refused(400, "GET", "/users/ada")
     assert admin.refused(400, "GET", "/users/99999999999")
     assert admin.refused(422, "POST", "/groups", {"name": ""}) == "Invalid NAME, it cannot be empty"
@@ -248,7 +343,7 @@ def test_the_form_of_a_request_is_checked(admin: JsonClient) -> None:
         "no such rule": (404, "DELETE", "/acl/99999", None),
         "malformed template": (422, "POST", "/vdcs", {"template": "NAME = ["}),
         "malformed update": (422, "PUT", "/groups/1/template", {"template": "A = ["}),
-        "malformed quota": (422, "PUT", "/groups/1/quota", {"quota": "NONSENSE = [ A = 1 ]"}),
+        "malformed quota": (422, "PATCH", "/groups/1/quota", {"quota": "NONSENSE = [ A = 1 ]"}),
         "malformed VLAN rule": (422, "PUT", "/groups/1/vlan", {"vlan": "NONSENSE = 1"}),
         "name that can't be": (422, "POST", "/clusters/0/rename", {"name": ""}),
         "password that can't be": (422, "POST", "/users/0/passwd", {"password": ""}),
@@ -295,6 +390,37 @@ def test_a_disabled_zone_is_unavailable(admin: JsonClient, name: str) -> None:
         assert admin.ask("POST", "/zones/0/enable", {"enable": True}).status == 200
 
 
+def test_a_request_is_refused_as_soon_as_it_is_known_to_be_too_long(admin: JsonClient) -> None:
+    status, answer = admin.raw(b"POST /api/v1/groups HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n")
+    assert status == 413
+    assert b"connection: close" in answer
+    chunks = b"".join(b"10000\r\n%s\r\n" % (b" " * 65536) for _ in range(17))
+    head = b"POST /api/v1/groups HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert admin.raw(head + chunks)[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (("Authorization: Basic eDp5",), 401),
+        (("Koinon-After: 0.1", "Koinon-After: 0.1"), 400),
+        (('If-None-Match: "a"', "If-None-Match: b"), 400),
+        (('If-None-Match: "a"', "If-None-Match: *"), 400),
+        (("Accept: text/html", "Accept: */*"), 200),
+    ],
+)
+def test_lines_of_one_name_are_one_value(admin: JsonClient, lines: tuple[str, ...], status: int) -> None:
+    """None is passed over: here Authorization comes a second time."""
+    head = "\r\n".join(("GET /api/v1/users/0 HTTP/1.1", "Connection: close", *lines))
+    assert admin.raw(f"{head}\r\n\r\n".encode())[0] == status
+
+
+def test_a_long_body_is_read_beside_the_loop(admin: JsonClient, user: int) -> None:
+    template = {f"A{number}": "x" * 100 for number in range(1000)}
+    assert admin.ask("PUT", f"/users/{user}/template", {"template": template}).status == 200
+    assert admin.ask("GET", f"/users/{user}").body["TEMPLATE"] == template
+
+
 def test_policy_is_explained_in_json(admin: JsonClient, user: int, name: str) -> None:
     assert admin.ask("GET", f"/acl/explain?user={user}&right=USE&object=HOST/*").body["user"]["name"] == name
     assert admin.ask("POST", "/acl/diff", {"changes": {"add": [f"#{user} HOST/* USE *"]}}).body["lines"]
@@ -318,7 +444,7 @@ def test_nothing_is_shown_that_is_not_described(admin: JsonClient, user: int, ho
     made = admin.ask("POST", "/documents", {"type": 3, "template": {"NAME": name}}).body["id"]
     admin.ask("POST", f"/documents/{made}/lock", {"level": 1})
     admin.ask("POST", "/login", {"username": name, "valid": 60})
-    admin.ask("PUT", f"/users/{user}/quota", {"quota": {"VM": {"VMS": "1"}}})
+    admin.ask("PATCH", f"/users/{user}/quota", {"quota": {"VM": {"VMS": "1"}}})
     admin.ask("PUT", "/groups/1/vlan", {"vlan": {"RULE": [{"ID": "1", "SCOPE": "x"}, {"ID": "2"}]}})
     admin.ask("PUT", f"/clusters/0/hosts/{host}")
     ids = {"/users/{id}": user, "/hosts/{id}": host, "/documents/{id}": made, "/groups/{id}": 1, "/monitoring/hosts/{id}": host}

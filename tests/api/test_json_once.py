@@ -11,7 +11,7 @@ import pytest
 
 from harness import engines
 from harness.zones import Zone
-from koinon.api.json_requests import terms_of
+from koinon.api.json_headers import terms_of
 from koinon.errors import BadArgumentError
 from koinon.wire import openapi
 from koinon.wire.resources import RESOURCES, Resource
@@ -138,9 +138,9 @@ def test_every_change_takes_a_key_and_nothing_else_does(resource: Resource) -> N
 @pytest.mark.parametrize("path", ["/users/{users}/quota", "/groups/{groups}/quota", "/quotas/users", "/quotas/groups"])
 def test_a_repeated_quota_does_not_undo_what_came_between(admin: JsonClient, made: dict[str, Any], key: str, path: str) -> None:
     path = path.format(**made)
-    first = admin.ask("PUT", path, {"quota": {"VM": {"VMS": "7"}}}, Idempotency_Key=key)
-    between = admin.ask("PUT", path, {"quota": {"VM": {"VMS": "8"}}})
-    again = admin.ask("PUT", path, {"quota": {"VM": {"VMS": "7"}}}, Idempotency_Key=key)
+    first = admin.ask("PATCH", path, {"quota": {"VM": {"VMS": "7"}}}, Idempotency_Key=key)
+    between = admin.ask("PATCH", path, {"quota": {"VM": {"VMS": "8"}}})
+    again = admin.ask("PATCH", path, {"quota": {"VM": {"VMS": "7"}}}, Idempotency_Key=key)
     assert (first.status, between.status, again.status) == (200, 200, 200)
     assert again.body == first.body
     shown = admin.ask("GET", path.removesuffix("/quota")).body["VM_QUOTA"]

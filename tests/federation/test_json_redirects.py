@@ -108,7 +108,7 @@ def test_a_version_shows_what_its_zone_alone_has_and_still_serves_at_the_master(
     made = master.ask("POST", "/users", {"username": "limited", "password": "Secret1"}).body["id"]
     zones.settled()
     path = f"/users/{made}"
-    assert slave.ask("PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "1"}}}).status == 200
+    assert slave.ask("PATCH", f"{path}/quota", {"quota": {"VM": {"VMS": "1"}}}).status == 200
     here, there = (zone.ask("GET", path).headers["etag"] for zone in (slave, master))
     assert here != there
     assert here.partition("-")[0] == there.partition("-")[0]
@@ -118,7 +118,7 @@ def test_a_version_shows_what_its_zone_alone_has_and_still_serves_at_the_master(
     assert changed.status == 200
     now = slave.ask("GET", path, If_None_Match=here, Koinon_After=changed.headers["koinon-position"])
     assert now.body["TEMPLATE"]["A"] == "1"
-    assert slave.refused(412, "PUT", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=here)
+    assert slave.refused(412, "PATCH", f"{path}/quota", {"quota": {"VM": {"VMS": "2"}}}, If_Match=here)
 
 
 def test_a_refusal_of_the_master_keeps_its_status(slave: JsonClient) -> None:

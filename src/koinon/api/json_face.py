@@ -1,6 +1,6 @@
 """The calls as resources under ``/api/v1``: JSON in, JSON out, problems as RFC 9457 has them.
 
-Path:     http.py -> this application -> json_requests.py -> Dispatcher.reply() -> _shown() or _written() -> json_documents.py
+Path:     http.py -> this application -> json_headers.py, json_requests.py -> Dispatcher.reply() -> _shown() -> json_documents.py
 Holds:    what a row of wire/resources.py says is all there is: routes are made from the rows.
 Not here: what calls do; the other wire.
 """
@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from koinon.api import json_documents, json_requests, versions
+from koinon.api import json_documents, json_headers, json_requests, versions
 from koinon.api.dispatch import Dispatcher, Reply
 from koinon.errors import AuthenticationError, BadArgumentError, CloudError, DefectError
 from koinon.wire import openapi
@@ -63,9 +63,11 @@ _DOCUMENT: Final[list[bytes]] = []
 async def _openapi(request: Request) -> Response:
     if not _DOCUMENT:
         _DOCUMENT.append(openapi.text().encode())
+    asked = json_headers.fields(request.headers)
+    _require_accept(asked)
     version = versions.of_shown(_DOCUMENT[0])
     headers = {"etag": f'"{version}"', "cache-control": "no-cache"}
-    if json_requests.is_known(json_requests.fields(request.headers), version):
+    if json_headers.is_known(asked, version):
         return Response(None, 304, headers)
     return Response(_DOCUMENT[0], 200, headers, _JSON)
 
@@ -73,42 +75,60 @@ async def _openapi(request: Request) -> Response:
 def _endpoint(dispatcher: Dispatcher, resources: dict[str, Resource], limit: int) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         resource = resources["GET" if request.method == "HEAD" else request.method]
-        headers = json_requests.fields(request.headers)
-        session = json_requests.session_of(headers.get("authorization", ""))
+        headers = json_headers.fields(request.headers)
+        _require_accept(headers)
+        session = json_headers.session_of(headers.get("authorization", ""))
         query = request.query_params
         if len(query.multi_items()) != len(query):
             raise BadArgumentError("A parameter of the query is given twice.")
         selection = json_requests.selection_of(resource, query)
-        terms = json_requests.terms_of(resource, headers, session, selection)
+        terms = json_headers.terms_of(resource, headers, session, selection)
         body = await _body(request, limit)
-        asked = (resource, request.path_params, query, body)
-        if len(body) <= _LONG:
-            arguments = json_requests.arguments_of(*asked)
-        else:  # a stranger's megabytes must not hold up everybody
-            arguments = await asyncio.to_thread(json_requests.arguments_of, *asked)
+        arguments = await _beside(len(body), lambda: json_requests.arguments_of(resource, request.path_params, query, body))
         reply = await dispatcher.reply(resource.row, session, arguments, terms)
         return await (_shown if resource.method == "GET" else _written)(resource, reply, request, headers)
 
     return answer
 
 
+def _require_accept(headers: Mapping[str, str]) -> None:
+    if not json_headers.accepts_json(headers.get("accept", "")):
+        raise HTTPException(406, "The answer is application/json, and Accept does not allow that.")
+
+
 async def _body(request: Request, limit: int) -> bytes:
     """The body, if there is one; it must be JSON."""
+    said = request.headers.get("content-length", "")
+    if said.isdigit() and int(said) > limit:
+        raise _too_long()
     parts, size = [], 0
     try:
         async for part in request.stream():
             size += len(part)
             if size > limit:
-                raise HTTPException(
-                    413, "The request is longer than this server allows ([server] max_request_mib).", {"connection": "close"}
-                )
+                raise _too_long()
             parts.append(part)
     except ClientDisconnect as error:
         raise BadArgumentError("The request ended before its body was whole.") from error
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if size and kind != _JSON:
-        raise HTTPException(415, "Send application/json.")
+    if size:
+        _require_json(request)
     return b"".join(parts)
+
+
+def _too_long() -> HTTPException:
+    # What was not read stands in the way of a next request.
+    return HTTPException(413, "The request is longer than this server allows ([server] max_request_mib).", {"connection": "close"})
+
+
+def _require_json(request: Request) -> None:
+    if request.method in ("GET", "HEAD"):
+        raise BadArgumentError("A GET has no body: what belongs to it goes into the query.")
+    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != _JSON or charset not in ("", "utf-8"):
+        raise HTTPException(415, "Send application/json, in UTF-8.", {"accept": _JSON})
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "Send the body as it is: compressed ones are not taken.", {"accept-encoding": "identity"})
 
 
 async def _shown(resource: Resource, reply: Reply, request: Request, asked: Mapping[str, str]) -> Response:
@@ -120,7 +140,7 @@ async def _shown(resource: Resource, reply: Reply, request: Request, asked: Mapp
         value = await _beside(size, lambda: json_documents.picked(reply.value, resource.picked_from, resource.answer, oid))
     version = await _beside(size, lambda: versions.of_shown(value, reply.version))
     headers["etag"] = f'"{version}"'
-    if json_requests.is_known(asked, version):
+    if json_headers.is_known(asked, version):
         return Response(None, 304, headers)
     if resource.picked_from:
         return Response(value, resource.status, headers, _JSON)

@@ -1,111 +1,30 @@
-"""Read what a request for a resource asks: arguments of the call, session, terms.
+"""Read what a request for a resource asks in its path, its query and its body: the arguments of the call, and which part of a list.
 
 Holds:    a value of the wrong type is refused by name and never shown; what XML can't hold is refused in every text, for it goes into
           documents and logs that are XML.
-Not here: whether values make sense (the domain says that).
+Not here: header fields (json_headers.py); whether values make sense (the domain says that).
 """
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
+import json
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
-from starlette.datastructures import Headers
 
-from koinon.api import versions
-from koinon.api.dispatch import Terms
-from koinon.errors import AuthenticationError, BadArgumentError, InvalidError
+from koinon.errors import BadArgumentError, InvalidError
 from koinon.identity.pool_lists import Selection
 from koinon.objects import xml
 from koinon.objects.acl import PARTS
 from koinon.objects.characters import ascii_upper, forbidden_in, is_element_name
-from koinon.statements.commits import Position
-from koinon.wire.openapi import AFTER, INT32, KEY
+from koinon.wire.openapi import INT32, MAX_ITEMS
 from koinon.wire.parameters import Param, Required
 from koinon.wire.resources import JSON, LISTING, TEMPLATES, Resource
 from koinon.wire.rule_fields import number_of
 
 _BOOLEANS: Final = {"true": True, "false": False}
 _DEEP: Final = 2
-
-
-def fields(headers: Headers) -> dict[str, str]:
-    """Header fields by name. Lines of one name are one value with commas, which what may occur once only is then refused for."""
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
-
-
-def session_of(authorization: str) -> str:
-    """The session of an Authorization header: Basic with user and secret, or Bearer with ``user:token``.
-
-    Raises:
-        AuthenticationError: it is neither.
-    """
-    scheme, _, credentials = authorization.strip().partition(" ")
-    if scheme.lower() == "bearer":
-        session = credentials.strip()
-    elif scheme.lower() == "basic":
-        try:
-            session = b64decode(credentials.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-            raise AuthenticationError from error
-    else:
-        raise AuthenticationError
-    if ":" not in session or forbidden_in(session) is not None:
-        raise AuthenticationError
-    return session
-
-
-def terms_of(resource: Resource, headers: Mapping[str, str], session: str, selection: Selection | None = None) -> Terms:
-    """What the headers ask for. Raises BadArgumentError for what is not offered here: nothing that is asked for is passed over."""
-    after, key, if_match = headers.get("koinon-after"), headers.get("idempotency-key"), _versions(headers, "if-match")
-    once_id, once_secret = "", b""
-    if after is not None and (resource.row.writes or not AFTER.match(after)):
-        raise BadArgumentError("Koinon-After goes with reads, and is EPOCH.INDEX.")
-    if if_match and not (resource.row.writes and resource.versioned):
-        raise BadArgumentError("If-Match goes with changes of an object that has a version.")
-    if "if-none-match" in headers and resource.method != "GET":
-        raise BadArgumentError("If-None-Match goes with GET. To make something once, send an Idempotency-Key.")
-    if key is not None:
-        if not resource.row.writes or not KEY.match(key):
-            raise BadArgumentError("Idempotency-Key goes with changes, and has 16 to 255 letters, digits and signs like - and _.")
-        key = key.strip('"')
-        once_id = blake2b(key.encode(), digest_size=16, person=b"koinon-once-id").hexdigest()
-        # With the session, which nobody else knows: else whoever guesses the key could try passwords on the hash in the log.
-        secret = blake2b(digest_size=32, person=b"koinon-once-key")
-        for part in (session, key):
-            secret.update(len(part.encode()).to_bytes(4, "big") + part.encode())
-        once_secret = secret.digest()
-    return Terms(
-        None if after is None else Position.parse(after),
-        if_match,
-        once_id,
-        once_secret,
-        resource.versioned if resource.shows_object else "",
-        selection,
-    )
-
-
-def is_known(headers: Mapping[str, str], version: str) -> bool:
-    """Whether the caller has this version already (If-None-Match). Raises BadArgumentError if the header can't be read."""
-    known = _versions(headers, "if-none-match")
-    return bool(known) and versions.is_among(version, known)
-
-
-def _versions(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name)
-    if value is None:
-        return ""
-    value = value.strip()
-    if not versions.is_list(value):
-        raise BadArgumentError(f"{name.title()} holds * or versions in quotes, as an ETag has them, with commas between them.")
-    return value
 
 
 def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Any]:
@@ -159,9 +78,18 @@ def _known(sent: dict[str, Param], name: str) -> Param:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadArgumentError(f"The body is no JSON object: {error}.") from error
+        found = msgspec.json.decode(body, type=dict[str, Any])
+        json.loads(body, object_pairs_hook=_once_each)  # of two values with one name msgspec takes the last
+    except (ValueError, RecursionError) as error:
+        raise BadArgumentError(f"The body is no JSON object: {str(error)[:200]}.") from error
+    return found
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> None:
+    names = {name for name, _ in pairs}
+    if len(names) != len(pairs):
+        twice = next(name for name in names if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"{ascii(twice)[:64]} is given twice")
 
 
 def from_text(param: Param, text: str, words: Mapping[str, int] | None = None) -> Any:
@@ -186,14 +114,14 @@ def _from_json(resource: Resource, param: Param, value: Any) -> Any:
     if param.name in TEMPLATES and isinstance(value, dict):
         return _template(param.name, value)
     if param.name in JSON and isinstance(value, dict):
-        return msgspec.json.encode(value).decode()
+        return _as_json(param, value)
     if param.name not in JSON and param.type == "string" and isinstance(value, str):
         return _text(param.name, value)
     if param.type == "boolean" and isinstance(value, bool):
         return value
     if param.type == "int" and _is_int(value):
         return _int32(param, int(value))
-    if param.type == "array<int>" and isinstance(value, list) and all(map(_is_int, value)):
+    if param.type == "array<int>" and isinstance(value, list) and len(value) <= MAX_ITEMS and all(map(_is_int, value)):
         return [_int32(param, int(item)) for item in value]
     raise _wrong(param, "object" if param.name in JSON else param.type, words)
 
@@ -201,6 +129,13 @@ def _from_json(resource: Resource, param: Param, value: Any) -> Any:
 def _wrong(param: Param, expected: str, words: Mapping[str, int] | None) -> BadArgumentError:
     also = "".join(f" or {word}" for word in words or ())
     return BadArgumentError(f"{param.name} has the wrong type: {expected}{also} expected.")
+
+
+def _as_json(param: Param, value: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(value).decode()
+    except (OverflowError, RecursionError) as error:
+        raise BadArgumentError(f"{param.name} holds what can't be: {error}.") from error
 
 
 def _rule_part(param: Param, value: Any) -> Any:
@@ -236,10 +171,14 @@ def _template(what: str, attributes: dict[str, Any]) -> str:
 
 def _elements(what: str, attributes: dict[str, Any], depth: int) -> str:
     parts = []
+    names = set()
     for typed, value in attributes.items():
         name = ascii_upper(typed)
         if not is_element_name(name):
             raise BadArgumentError(f"{what}: {ascii(typed)[:64]} can't name an attribute.")
+        if name in names:
+            raise BadArgumentError(f"{what}: {name[:64]} is given twice, in capital and in small letters. Several values are a list.")
+        names.add(name)
         for item in value if isinstance(value, list) and depth == _DEEP else [value]:
             if isinstance(item, str):
                 parts.append(f"<{name}>{xml.escape(_text(typed, item)).replace(chr(13), '&#13;')}</{name}>")

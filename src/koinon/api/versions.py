@@ -4,7 +4,7 @@ A version has two parts, ``OBJECT-SHOWN``: the first follows from the object's o
 members of a group or quotas. What is no object has the second only.
 Holds:    the first part is the same in all zones. A verifier is left out, or it would let people try passwords. Changes of what all zones
           share are compared by the first part, for the master can't know what another zone shows beside it; others by both.
-Not here: HTTP's headers (json_face.py, json_requests.py).
+Not here: HTTP's headers (json_headers.py).
 Source:   RFC 9110, 8.8.3 (ETag), 13.1.1 (If-Match) and 13.1.2 (If-None-Match).
 """
 

@@ -2,7 +2,7 @@
 
 Path:     api.dispatch -> first_outcome() before anything is done, remembering() around the job; federation.retention -> expired(), forget()
 Holds:    an outcome commits with its write or not at all, and is sealed as the log's are. No other zone has it.
-Not here: outcomes of what all zones share (statement_log.py); who makes requests (api/json_requests.py, federation/forwarding.py).
+Not here: outcomes of what all zones share (statement_log.py); who makes requests (api/json_headers.py, federation/forwarding.py).
 """
 
 from __future__ import annotations

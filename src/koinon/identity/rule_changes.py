@@ -16,7 +16,7 @@ from koinon.database.transactions import ReadTx
 from koinon.errors import BadArgumentError, ConflictError, InvalidError, MissingError
 from koinon.identity import access, zones
 from koinon.identity.user_record import Account
-from koinon.identity.vdc_plans import VdcChange, planned
+from koinon.identity.vdc_plans import Id, VdcChange, planned
 from koinon.objects import acl
 from koinon.objects.acl import Right, Rule
 from koinon.objects.kinds import SHARED_TABLE_OF, Kind
@@ -44,7 +44,7 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     add: list[str] = []
-    remove: list[int] = []
+    remove: list[Id] = []
     vdc: VdcChange | None = None
 
 

@@ -19,6 +19,7 @@ from koinon.wire.parameters import Required
 from koinon.wire.resources import DIFFERENCE, EXPLANATION, ID, JSON, PICKED, RESOURCES, TEMPLATES, TOKEN, VERSION, Resource
 
 BASE: Final = "/api/v1"
+MAX_ITEMS: Final = 1000
 INT32: Final = (-(2**31), 2**31 - 1)
 #: An Idempotency-Key: long enough that nobody meets another's by chance.
 _KEY: Final = "[A-Za-z0-9._~+/=:-]{16,255}"
@@ -34,16 +35,17 @@ _PROBLEMS: Final = {
     "401": "No user was named, or the secret is wrong.",
     "403": "The user may not do this.",
     "404": "There is no such object.",
+    "406": "JSON is all that is answered, and Accept does not allow it.",
     "409": "The state of the object, of the zone, or a taken name does not allow it.",
     "412": "The object is not the version that If-Match names.",
     "413": "The request is longer than this zone allows.",
-    "415": "The body is not JSON.",
+    "415": "The body is not JSON in UTF-8, or is compressed.",
     "422": "The request can be read and makes no sense; the detail says why.",
     "500": "A fault of the server; its log says more.",
     "503": "This zone can't do it now and changed nothing.",
     "504": "It may or may not have happened; the detail says what to look for.",
 }
-_ALWAYS: Final = ("400", "401", "403", "404", "409", "422", "500", "503")
+_ALWAYS: Final = ("400", "401", "403", "404", "406", "409", "422", "500", "503")
 
 
 def text() -> str:
@@ -177,7 +179,7 @@ def _type(param: Param, words: Mapping[str, Mapping[str, int]]) -> dict[str, Any
     if param.type == "int":
         return integer
     if param.type == "array<int>":
-        return {"type": "array", "items": integer, "maxItems": 1000}
+        return {"type": "array", "items": integer, "maxItems": MAX_ITEMS}
     return {"type": "string", "pattern": TEXT_PATTERN}
 
 

@@ -1,7 +1,8 @@
 """Calls as resources of the JSON face: one row for each way to reach a call.
 
 Path:     a row and its call (calls/) -> the routes of api/json_face.py, the document of openapi.py
-Holds:    every call with a session is reachable. What the path names is a parameter of the call; the others are fields of the body, or
+Holds:    PUT replaces, PATCH changes what is named, DELETE removes, POST makes something new or does what the path's last word says.
+          Every call with a session is reachable. What the path names is a parameter of the call; the others are fields of the body, or
           of the query where nothing is sent; what is ``fixed`` is chosen by the row.
 """
 
@@ -132,7 +133,7 @@ def _row(
     listed: str = "",
     picked_from: str = "",
 ) -> None:
-    status = 201 if call.endswith((".allocate", ".clone", ".addrule", ".login")) else 200
+    status = 201 if call.endswith((".allocate", ".clone", ".addrule")) else 200
     RESOURCES.append(Resource(method, path, call, answer, status, defaults or {}, fixed or {}, words or {}, listed, picked_from))
 
 
@@ -167,16 +168,16 @@ _row("POST", "/users/{id}/chauth", "one.user.chauth", defaults={"password": ""})
 _row("POST", "/users/{id}/enable", "one.user.enable")
 _row("POST", "/users/{id}/chgrp", "one.user.chgrp")
 _member("/users/{id}/groups/{group_id}", "one.user.addgroup", "one.user.delgroup")
-_row("PUT", "/users/{id}/quota", "one.user.quota")
+_row("PATCH", "/users/{id}/quota", "one.user.quota")
 _row("POST", "/login", "one.user.login", TOKEN, defaults={"token": ""})
 _row("GET", "/quotas/users", "one.userquota.info", "DEFAULT_USER_QUOTAS")
-_row("PUT", "/quotas/users", "one.userquota.update", "DEFAULT_USER_QUOTAS")
+_row("PATCH", "/quotas/users", "one.userquota.update", "DEFAULT_USER_QUOTAS")
 _row("GET", "/quotas/groups", "one.groupquota.info", "DEFAULT_GROUP_QUOTAS")
-_row("PUT", "/quotas/groups", "one.groupquota.update", "DEFAULT_GROUP_QUOTAS")
+_row("PATCH", "/quotas/groups", "one.groupquota.update", "DEFAULT_GROUP_QUOTAS")
 
 _noun("groups", "group", "GROUP", own="mine")
 _member("/groups/{id}/admins/{user_id}", "one.group.addadmin", "one.group.deladmin")
-_row("PUT", "/groups/{id}/quota", "one.group.quota")
+_row("PATCH", "/groups/{id}/quota", "one.group.quota")
 _row("PUT", "/groups/{id}/vlan", "one.group.vlan")
 
 _noun("vdcs", "vdc", "VDC")
