@@ -46,12 +46,12 @@ def name() -> str:
 
 @pytest.fixture
 def host(admin: JsonClient, name: str) -> int:
-    return int(admin.ask("POST", "/hosts", {"hostname": name, "im_mad": "kvm", "vm_mad": "kvm"}).body["id"])
+    return int(admin.ask("POST", "/hosts", {"name": name, "im_mad": "kvm", "vm_mad": "kvm"}).body["id"])
 
 
 @pytest.fixture
 def user(admin: JsonClient, name: str) -> int:
-    made = admin.ask("POST", "/users", {"username": name, "password": "Secret1"})
+    made = admin.ask("POST", "/users", {"name": name, "password": "Secret1"})
     assert made.status == 201
     assert made.headers["location"] == f"/api/v1/users/{made.body['id']}"
     return int(made.body["id"])
@@ -240,11 +240,11 @@ def test_a_body_that_does_not_fit_is_told_why(admin: JsonClient, body: Any, told
     [
         ("PATCH", "/users/0/template", {"template": {"a": "1", "A": "2"}}),
         ("PATCH", "/users/0/template", {"template": {"V": {"k": "1", "K": "2"}}}),
-        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [1] * 1001}),
-        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [2**31]}),
-        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [True]}),
-        ("POST", "/users", {"username": "x", "password": "x", "group_ids": [1.5]}),
-        ("POST", "/users", {"username": "x", "password": None}),
+        ("POST", "/users", {"name": "x", "password": "x", "group_ids": [1] * 1001}),
+        ("POST", "/users", {"name": "x", "password": "x", "group_ids": [2**31]}),
+        ("POST", "/users", {"name": "x", "password": "x", "group_ids": [True]}),
+        ("POST", "/users", {"name": "x", "password": "x", "group_ids": [1.5]}),
+        ("POST", "/users", {"name": "x", "password": None}),
         ("POST", "/users/0/chgrp", {"group_id": -(2**31) - 1}),
         ("POST", "/users/0/chgrp", {"group_id": 10**400}),
         ("POST", "/users/0/chgrp", {"group_id": 1e300}),
@@ -491,12 +491,12 @@ def many(zone: Zone, admin: JsonClient) -> dict[str, JsonClient]:
     """Enough objects of each kind for some pages; who lists them: an administrator and a user who sees some of them, in both orders."""
     for number in range(7):
         name = f"many{number}"
-        user = admin.ask("POST", "/users", {"username": name, "password": "Secret1", "group_ids": [1]}).body["id"]
+        user = admin.ask("POST", "/users", {"name": name, "password": "Secret1", "group_ids": [1]}).body["id"]
         bodies: dict[str, Any] = {
             "groups": {"name": name},
             "vdcs": {"template": {"NAME": name}},
             "clusters": {"name": name},
-            "hosts": {"hostname": name, "im_mad": "x", "vm_mad": "x"},
+            "hosts": {"name": name, "im_mad": "x", "vm_mad": "x"},
             "documents": {"type": 7, "template": {"NAME": "same" if number else name}},
         }
         ids = {plural: admin.ask("POST", f"/{plural}", body).body["id"] for plural, body in bodies.items()}

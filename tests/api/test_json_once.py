@@ -46,7 +46,7 @@ def key(name: str) -> str:
 
 @pytest.fixture
 def user(admin: JsonClient, name: str) -> int:
-    return int(admin.ask("POST", "/users", {"username": name, "password": "Secret1"}).body["id"])
+    return int(admin.ask("POST", "/users", {"name": name, "password": "Secret1"}).body["id"])
 
 
 @pytest.fixture
@@ -56,19 +56,19 @@ def made(admin: JsonClient, name: str, user: int) -> dict[str, Any]:
         "groups": {"name": name},
         "vdcs": {"template": {"NAME": name}},
         "clusters": {"name": name},
-        "hosts": {"hostname": name, "im_mad": "x", "vm_mad": "x"},
+        "hosts": {"name": name, "im_mad": "x", "vm_mad": "x"},
         "documents": {"type": 0, "template": {"NAME": name}},
     }
     return {plural: admin.ask("POST", f"/{plural}", body).body["id"] for plural, body in bodies.items()} | {"users": user, "name": name}
 
 
 def test_a_repetition_takes_effect_once(admin: JsonClient, name: str, key: str) -> None:
-    body = {"username": name, "password": "Secret1"}
+    body = {"name": name, "password": "Secret1"}
     first = admin.ask("POST", "/users", body, Idempotency_Key=key)
     again = admin.ask("POST", "/users", body, Idempotency_Key=key)
     assert first.status == again.status == 201
     assert (again.body, again.headers["koinon-position"]) == (first.body, first.headers["koinon-position"])
-    assert "used for another request" in admin.refused(422, "POST", "/users", body | {"username": "else"}, Idempotency_Key=key)
+    assert "used for another request" in admin.refused(422, "POST", "/users", body | {"name": "else"}, Idempotency_Key=key)
     assert "taken" in admin.refused(409, "POST", "/users", body)
 
 
@@ -90,7 +90,7 @@ def test_two_users_may_choose_the_same_key(zone: Zone, admin: JsonClient, user: 
 
 #: Changes that can't be made twice, or whose second time would be another thing: method, path, body.
 _CHANGES: Final = (
-    ("POST", "/hosts", {"hostname": "{name}-x", "im_mad": "x", "vm_mad": "x"}),
+    ("POST", "/hosts", {"name": "{name}-x", "im_mad": "x", "vm_mad": "x"}),
     ("POST", "/clusters", {"name": "{name}-x"}),
     ("POST", "/documents", {"type": 0, "template": "NAME=x"}),
     ("POST", "/documents/{documents}/clone", {"name": "x"}),
@@ -155,7 +155,7 @@ def test_a_change_that_changed_nothing_does_not_come_true_later(admin: JsonClien
 
 
 def test_a_refusal_is_not_remembered(admin: JsonClient, name: str, key: str) -> None:
-    body = {"hostname": name, "im_mad": "x", "vm_mad": "x", "cluster_id": 99999}
+    body = {"name": name, "im_mad": "x", "vm_mad": "x", "cluster_id": 99999}
     assert admin.refused(404, "POST", "/hosts", body, Idempotency_Key=key)
     assert admin.ask("POST", "/hosts", body | {"cluster_id": 0}, Idempotency_Key=key).status == 201
 

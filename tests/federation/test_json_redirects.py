@@ -39,13 +39,13 @@ def test_a_write_through_a_slave_is_readable_there_and_names_its_position(master
 
 def test_a_repetition_in_another_zone_gets_the_first_outcome(master: JsonClient, slave: JsonClient) -> None:
     key = "0123456789-through-any-zone"
-    body = {"username": "once", "password": "Secret1"}
+    body = {"name": "once", "password": "Secret1"}
     first = slave.ask("POST", "/users", body, Idempotency_Key=key)
     for client in (slave, master, slave):
         again = client.ask("POST", "/users", body, Idempotency_Key=key)
         assert (again.status, again.body) == (201, first.body)
         assert again.headers["koinon-position"] == first.headers["koinon-position"]
-    assert "used for another request" in slave.refused(422, "POST", "/users", body | {"username": "twice"}, Idempotency_Key=key)
+    assert "used for another request" in slave.refused(422, "POST", "/users", body | {"name": "twice"}, Idempotency_Key=key)
     assert "taken" in slave.refused(409, "POST", "/users", body)
 
 
@@ -82,7 +82,7 @@ def test_a_key_is_used_once_for_all_that_a_zone_changes(zones: Federation, maste
 
 def test_a_redirected_change_that_changed_nothing_does_not_come_true_later(master: JsonClient, slave: JsonClient) -> None:
     key = "0123456789-nothing-to-do"
-    made = master.ask("POST", "/users", {"username": "idle", "password": "Secret1"})
+    made = master.ask("POST", "/users", {"name": "idle", "password": "Secret1"})
     slave.ask("GET", "/users", Koinon_After=made.headers["koinon-position"])
     path = f"/users/{made.body['id']}/enable"
     assert slave.ask("POST", path, {"enable": True}, Idempotency_Key=key).status == 200
@@ -105,7 +105,7 @@ def test_a_version_is_the_same_in_all_zones_and_checked_at_the_master(zones: Fed
 def test_a_version_shows_what_its_zone_alone_has_and_still_serves_at_the_master(
     zones: Federation, master: JsonClient, slave: JsonClient
 ) -> None:
-    made = master.ask("POST", "/users", {"username": "limited", "password": "Secret1"}).body["id"]
+    made = master.ask("POST", "/users", {"name": "limited", "password": "Secret1"}).body["id"]
     zones.settled()
     path = f"/users/{made}"
     assert slave.ask("PATCH", f"{path}/quota", {"quota": {"VM": {"VMS": "1"}}}).status == 200

@@ -29,7 +29,9 @@ def test_a_row_gives_every_parameter_of_its_call_once(resource: Resource) -> Non
     names = [param.name for param in resource.row.params]
     assert bool(resource.picked_from) == ("id" in resource.in_path and "id" not in names)
     named = [name for name in resource.in_path if not resource.picked_from or name != "id"]
-    assert sorted([*named, *resource.fixed, *(param.name for param in resource.sent)]) == sorted(names)
+    here = [resource.name_of(param) if param.name not in (*named, *resource.fixed) else param.name for param in resource.row.params]
+    assert sorted([*named, *resource.fixed, *(param.name for param in resource.sent)]) == sorted(here)
+    assert len(set(here)) == len(here)
     assert resource.answer in {ID, VERSION, TOKEN, EXPLANATION, DIFFERENCE, *DOCUMENTS}
     assert resource.picked_from in {"", *DOCUMENTS}
     types = {param.name: param.type for param in resource.row.params}

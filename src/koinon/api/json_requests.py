@@ -49,12 +49,12 @@ def arguments_of(resource: Resource, path: Mapping[str, str], query: Mapping[str
             arguments.append(from_text(param, path[param.name], resource.words.get(param.name)))
         elif param.name in resource.fixed:
             arguments.append(resource.fixed[param.name])
-        elif param.name in given:
-            arguments.append(given[param.name])
+        elif (name := resource.name_of(param)) in given:
+            arguments.append(given[name])
         else:
-            default = sent[param.name].default
+            default = sent[name].default
             if isinstance(default, Required):
-                raise BadArgumentError(f"{param.name} is missing: {param.type} expected.")
+                raise BadArgumentError(f"{name} is missing: {param.type} expected.")
             arguments.append(list(default) if isinstance(default, tuple) else default)
     return arguments
 

@@ -60,6 +60,7 @@ class Resource(msgspec.Struct, frozen=True):
         defaults: of parameters that may be left out here and not on the other wire.
         fixed: parameters that the row itself gives.
         words: for parameters that are numbers with a meaning, words that may be sent in their place.
+        renamed: names that parameters have here, where the call names them otherwise.
         listed: tag of what the answer lists, if it is a list of which a part may be asked for; empty if not.
         picked_from: name of the document that the call answers, if ``answer`` is the one element of it whose ID the path names.
     """
@@ -72,6 +73,7 @@ class Resource(msgspec.Struct, frozen=True):
     defaults: dict[str, Default]
     fixed: dict[str, Default]
     words: dict[str, dict[str, int]]
+    renamed: dict[str, str]
     listed: str
     picked_from: str
 
@@ -89,10 +91,14 @@ class Resource(msgspec.Struct, frozen=True):
         """Parameters that are sent in the body, or in the query of a GET, with the defaults that hold here."""
         taken = {*self.in_path, *self.fixed}
         return tuple(
-            msgspec.structs.replace(param, default=self.defaults.get(param.name, param.default))
+            msgspec.structs.replace(param, name=self.name_of(param), default=self.defaults.get(param.name, param.default))
             for param in self.row.params
             if param.name not in taken
         )
+
+    def name_of(self, param: Param) -> str:
+        """What a parameter of the call is called here."""
+        return self.renamed.get(param.name, param.name)
 
     @property
     def queried(self) -> tuple[Param, ...]:
@@ -130,11 +136,14 @@ def _row(
     defaults: dict[str, Default] | None = None,
     fixed: dict[str, Default] | None = None,
     words: dict[str, dict[str, int]] | None = None,
+    renamed: dict[str, str] | None = None,
     listed: str = "",
     picked_from: str = "",
 ) -> None:
     status = 201 if call.endswith((".allocate", ".clone", ".addrule")) else 200
-    RESOURCES.append(Resource(method, path, call, answer, status, defaults or {}, fixed or {}, words or {}, listed, picked_from))
+    RESOURCES.append(
+        Resource(method, path, call, answer, status, defaults or {}, fixed or {}, words or {}, renamed or {}, listed, picked_from)
+    )
 
 
 _WHOSE: Final = {"group": -4, "mine": -3, "all": -2, "mine-and-groups": -1}
@@ -147,7 +156,7 @@ def _noun(plural: str, noun: str, root: str, *, creation: dict[str, Default] | N
     fixed: dict[str, Default] = {param.name: -1 for param in pool.params if param.name in ("start_id", "end_id")}
     whose = {"filter_flag": _WHOSE} if any(param.name == "filter_flag" for param in pool.params) else {}
     _row("GET", f"/{plural}", pool.name, f"{root}_POOL", defaults={"filter_flag": -2}, fixed=fixed, words=whose, listed=root)
-    _row("POST", f"/{plural}", f"one.{noun}.allocate", defaults=creation)
+    _row("POST", f"/{plural}", f"one.{noun}.allocate", defaults=creation, renamed={"username": "name", "hostname": "name"})
     _row("GET", f"/{plural}/{{id}}", f"one.{noun}.info", root, words={"id": {own: -1}} if own else None)
     _row("DELETE", f"/{plural}/{{id}}", f"one.{noun}.delete")
     _row("PUT", f"/{plural}/{{id}}/template", f"one.{noun}.update", fixed={"update_type": 0})

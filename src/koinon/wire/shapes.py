@@ -20,7 +20,9 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Integer(msgspec.Struct, frozen=True):
-    """A whole number."""
+    """A whole number; ``doc`` says what is special about it."""
+
+    doc: str = ""
 
 
 class Attributes(msgspec.Struct, frozen=True):
@@ -81,7 +83,7 @@ _LOGIN_TOKEN: Final = _fields("EXPIRATION_TIME EGID", "TOKEN")
 
 
 def _placed(kind: str) -> Shape:
-    return Items(kind, _fields(f"ZONE_ID {kind}_ID"))
+    return Items(kind, _fields("ZONE_ID", also={f"{kind}_ID": Integer("-10 is all of the zone.")}))
 
 
 _USER: Final = _fields(
@@ -181,7 +183,7 @@ def schema(shape: Shape) -> dict[str, Any]:
     if isinstance(shape, Text):
         return {"type": "string"}
     if isinstance(shape, Integer):
-        return {"type": "integer"}
+        return {"type": "integer"} | ({"description": shape.doc} if shape.doc else {})
     if isinstance(shape, Attributes):
         return {"$ref": "#/components/schemas/Attributes"}
     if isinstance(shape, Derived):
