@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from harness import engines
 from koinon import clock
 from koinon.database.database import Database
 from koinon.database.request_outcomes import expired, first_outcome, forget, remembering
 from koinon.database.transactions import SharedTx, ZoneTx
 from koinon.database.writer import Request
-from koinon.errors import ActionError, ReusedError
+from koinon.errors import ActionError, ReusedError, UnavailableError
 from koinon.federation.forwarding import request_of
 from koinon.federation.retention import Retention
 from tests.database.test_writer import add_user, with_database
+
+pytestmark = pytest.mark.engines
 
 REQUEST = request_of(b"a call", 0, "0-aa", b"k" * 32)
 
@@ -96,13 +99,37 @@ def test_an_id_belongs_to_one_request(tmp_path: Path, logged: bool) -> None:
     with_database(tmp_path, test)
 
 
-def test_an_outcome_lies_sealed_in_the_file(tmp_path: Path) -> None:
+def test_an_outcome_is_stored_sealed(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
         job = remembering(lambda _tx: "a very secret token", REQUEST, logged=False)
         assert [await database.write_zone("token", job) for _ in range(2)] == ["a very secret token"] * 2
 
     with_database(tmp_path, test)
-    assert b"very secret" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    with engines.by_hand(tmp_path / "koinon.db") as connection:
+        ((outcome,),) = connection.execute("SELECT outcome FROM request_outcome").fetchall()
+    assert len(outcome) > len("a very secret token")
+    assert b"secret" not in outcome
+
+
+def test_a_full_disk_does_not_stop_the_purge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fill(database: Database) -> None:
+        await database.write_zone("count", remembering(count_up, REQUEST, logged=False))
+        await asyncio.gather(*(database.write_shared("add", add_user()) for _ in range(5)))
+
+    with_database(tmp_path, fill)
+
+    async def test() -> None:
+        database = Database.open(engines.url(tmp_path / "koinon.db"), reserve_bytes=1 << 60)
+        monkeypatch.setattr(database._dialect, "free_bytes", lambda: 1 << 20)  # a server's disk can't be seen from here
+        database.start()
+        with pytest.raises(UnavailableError):
+            await database.write_zone("count", count_up)
+        retention = Retention(database, keep=1, cap=1)
+        assert await retention.forget_outcomes(clock.now_ms() + 2 * 86_400_000) == 1
+        assert await retention.purge() > 0
+        await database.close()
+
+    asyncio.run(test())
 
 
 def test_a_write_that_nobody_repeats_leaves_nothing(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from koinon.policy.caller import Caller
 from koinon.statements.commits import Position
 from koinon.wire import xmlrpc
 from koinon.wire.calls import CALLS, Call, Runs
+from koinon.wire.resources import VERSIONED
 from koinon.wire.values import Value
 
 log = structlog.get_logger(__name__)
@@ -289,6 +290,8 @@ class Dispatcher:
     def _guarded(self, call: Call, bound: Bound, who: Who, arguments: list[Any], if_match: str) -> Callable[[Any], Any]:
         if not if_match:
             return lambda tx: bound.run(tx, who(tx), *arguments)
+        if call.noun not in VERSIONED:
+            raise InvalidError(f"{call.name} is about nothing that has a version.")
         show = self._bindings[f"one.{call.noun}.info"].run
         return versions.guarded(call, bound.run, show, who, arguments, if_match)
 

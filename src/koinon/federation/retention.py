@@ -114,7 +114,7 @@ class Retention:
         def job(tx: ZoneTx) -> int:
             return purge(tx, through, headers_through=headers_through)
 
-        while deleted := await self._database.write_zone("purge log", job):
+        while deleted := await self._database.write_zone("purge log", job, frees_space=True):
             gone += deleted
         if gone:
             log.info("log purged", statements=gone, through=through)
@@ -132,5 +132,5 @@ class Retention:
                 found = expired(tx, now_ms)
             if not found:
                 return gone
-            await self._database.write_zone("forget outcomes", partial(forget, request_ids=found))
+            await self._database.write_zone("forget outcomes", partial(forget, request_ids=found), frees_space=True)
             gone += len(found)

@@ -128,7 +128,7 @@ def _operation(resource: Resource) -> dict[str, Any]:
         statuses.append("504")
     operation: dict[str, Any] = {
         "operationId": f"{resource.method.lower()}{resource.path}".replace("/", "_").replace("{", "").replace("}", ""),
-        "summary": row.summary,
+        "summary": f"Show one {resource.answer} by its id." if resource.picked_from else row.summary,
         "description": f"The call `{resource.call}`.",
         "tags": [_tag(resource)],
         "parameters": parameters + [{"$ref": f"#/components/parameters/{name}"} for name in names],
@@ -159,7 +159,8 @@ def _body_field(resource: Resource, param: Param) -> dict[str, Any]:
         return _with_default(param, resource.words)
     default = {} if isinstance(param.default, Required) else {"default": param.default}
     fields = {"$ref": f"#/components/schemas/Rule{param.name.title()}"}
-    return {"anyOf": [{"type": "string", "examples": [rule_fields.EXAMPLE[param.name]]}, fields], **default}
+    text = {"type": "string", "description": "As text, or as the number in hexadecimal.", "examples": [rule_fields.EXAMPLE[param.name]]}
+    return {"anyOf": [text, fields], **default}
 
 
 def _tag(resource: Resource) -> str:
@@ -168,7 +169,7 @@ def _tag(resource: Resource) -> str:
 
 def _type(param: Param, words: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     if param.name in words:
-        return {"anyOf": [_type(param, {}), {"enum": list(words[param.name])}]}
+        return {"anyOf": [_type(param, {}), {"type": "string", "enum": list(words[param.name])}]}
     if param.name in TEMPLATES:
         return {"$ref": "#/components/schemas/Template"}
     if param.name in JSON:
