@@ -75,6 +75,12 @@ class ActionError(CloudError):
     code, status = 0x0800, 409
 
 
+class InvalidChangeError(ActionError):
+    """The value that something was to be changed to makes no sense."""
+
+    status = 422
+
+
 class ChangedError(ActionError):
     """The object is not the version that the caller's change rests on."""
 
@@ -88,27 +94,44 @@ class BadArgumentError(CloudError):
 
 
 class InternalError(CloudError):
-    """OpenNebula's catch-all: taken names, malformed rules, no master, a full disk.
+    """OpenNebula's catch-all, which is not raised itself: the classes below say whose fault it was, and HTTP's status with it."""
 
-    Almost all of it is about what was asked, hence the status; what is not has classes of its own below.
-    """
+    code, status = 0x2000, 500
 
-    code, status = 0x2000, 422
+
+class InvalidError(InternalError):
+    """What was sent makes no sense: a malformed rule or template, a name that is not allowed, an object that would be too large."""
+
+    status = 422
+
+
+class RestrictedError(InternalError):
+    """The caller may change the object, and not this attribute of it."""
+
+    status = 403
+
+
+class MissingError(InternalError):
+    """There is nothing with that id, where OpenNebula's code for this is not the one of NotFoundError."""
+
+    status = 404
+
+
+class ConflictError(InternalError):
+    """It is so already, or is not so, or may not be otherwise."""
+
+    status = 409
+
+
+class TakenError(ConflictError):
+    """The name belongs to another object."""
+
+    def __init__(self, acl_name: str, object_id: int) -> None:
+        super().__init__(f"NAME is already taken by {acl_name} {object_id}.")
 
 
 class DefectError(InternalError):
     """A fault of ours, not of the caller; the server's log says more."""
-
-    status = 500
-
-
-class TakenError(InternalError):
-    """The name belongs to another object."""
-
-    status = 409
-
-    def __init__(self, acl_name: str, object_id: int) -> None:
-        super().__init__(f"NAME is already taken by {acl_name} {object_id}.")
 
 
 class UnavailableError(InternalError):
@@ -121,6 +144,15 @@ class OutcomeUnknownError(InternalError):
     """The write may or may not have happened; the text carries the request id or index to look for."""
 
     status = 504
+
+
+class ReusedError(ActionError):
+    """A request that was to take effect once has the id of another one."""
+
+    status = 422
+
+    def __init__(self) -> None:
+        super().__init__("This request id (Idempotency-Key) was used for another request. Use a new one.")
 
 
 class AllocationError(CloudError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from base64 import b64encode
 from email.message import Message
 from typing import Any, NamedTuple
@@ -36,9 +37,20 @@ class JsonClient:
             answer = Answer(response.status, response.headers, json.loads(response.read() or b"null"))
         finally:
             connection.close()
-        kind = "application/json" if answer.status < 400 else "application/problem+json"
+        kind = None if answer.status == 304 else "application/json" if answer.status < 400 else "application/problem+json"
         assert answer.headers["content-type"] == kind, answer
+        assert (answer.body is None) == (method == "HEAD" or answer.status == 304), answer
         return answer
+
+    def raw(self, request: bytes) -> tuple[int, bytes]:
+        """Status and all of the answer to a request as it is written, with the caller's Authorization added."""
+        with socket.create_connection(("127.0.0.1", self._port), timeout=60) as connection:
+            head, _, rest = request.partition(b"\r\n")
+            connection.sendall(b"%s\r\nHost: x\r\nAuthorization: %s\r\n%s" % (head, self._basic.encode(), rest))
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        return int(answer.split(b" ", 2)[1]), answer
 
     def refused(self, status: int, method: str, path: str, body: Any = None, /, **headers: str) -> str:
         """What a request that must be refused is told."""

@@ -15,7 +15,7 @@ import structlog
 
 from koinon.api.bindings import Bindings, Bound
 from koinon.database.writer import Request
-from koinon.errors import CloudError, InternalError, NotFoundError
+from koinon.errors import CloudError, InternalError, InvalidError, NotFoundError
 from koinon.objects.kinds import Kind
 from koinon.wire import xmlrpc
 from koinon.wire.calls import CALLS, Call, Runs
@@ -181,6 +181,12 @@ def test_the_rules_of_the_zone_where_the_caller_came_in_count(master: Desk) -> N
     with pytest.raises(CloudError, match="Not authorized"):
         forwarded(master, body, origin_zone=101)
     assert forwarded(master, body, origin_zone=100).value >= 100
+
+
+def test_versions_go_with_objects_that_have_one(master: Desk) -> None:
+    body = encode_call("one.acl.addrule", [ONEADMIN, "100000002", "2d400000000", "1", "100000000"])
+    with pytest.raises(InvalidError, match="nothing that has a version"):
+        master.site.run(master.dispatcher.answer_forwarded(body, Request(100, "c" * 32, b"h" * 32), '"0"'))
 
 
 def test_the_same_request_happens_once(master: Desk) -> None:

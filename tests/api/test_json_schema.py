@@ -36,7 +36,7 @@ _POSSIBLE: Final = {
     for resource in RESOURCES
     if resource.call not in REFUSED_TO_ALL
     and all(param.optional or param.type == "boolean" for param in resource.sent)
-    and (resource.method, resource.path) not in {("DELETE", "/acl/{id}"), ("DELETE", "/zones/{id}")}  # zone 0 and the rules stay
+    and (resource.method, resource.path) != ("DELETE", "/zones/{id}")  # zone 0 stays
 }
 #: Sets: what is put in can be deleted.
 _SETS: Final = {resource.path for resource in RESOURCES if resource.method == "DELETE"} & {
@@ -68,11 +68,12 @@ class Server:
     def renew(self) -> None:
         name = next(self._names)
         bodies: dict[str, dict[str, Any]] = {
-            "users": {"username": name, "password": "Secret1"},
+            "users": {"name": name, "password": "Secret1"},
             "groups": {"name": name},
             "vdcs": {"template": {"NAME": name}},
             "clusters": {"name": name},
-            "hosts": {"hostname": name, "im_mad": "x", "vm_mad": "x"},
+            "hosts": {"name": name, "im_mad": "x", "vm_mad": "x"},
+            "acl": {"user": f"#{name.removeprefix('schema')}", "resource": "VM/*", "rights": "USE", "zone": "*"},
             "documents": {"type": 0, "template": {"NAME": name}},
         }
         # A generated request may have disabled the zone.

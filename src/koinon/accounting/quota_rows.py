@@ -18,7 +18,7 @@ from koinon.accounting.vlan_rules import rules_of
 from koinon.database.cursor import Cursor, ReadCursor
 from koinon.database.row_changes import Derivation, Follow
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import InternalError
+from koinon.errors import DefectError
 from koinon.statements.schema import PoolRow
 
 NONE: Final = Quotas().to_xml()
@@ -148,4 +148,4 @@ def _read(body: str, *, what: str, for_all: bool = False) -> Quotas:
     try:
         return Quotas.from_body(body, for_all=for_all)
     except (ValueError, ArithmeticError) as error:
-        raise InternalError(f"The stored quotas {what} can't be read: {error}.") from error
+        raise DefectError(f"The stored quotas {what} can't be read: {error}.") from error

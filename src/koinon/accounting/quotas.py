@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from koinon.errors import ActionError
+from koinon.errors import InvalidChangeError
 from koinon.objects import xml
 from koinon.objects.template import Template
 
@@ -126,23 +126,23 @@ class Quotas(msgspec.Struct):
             clusters: ids of the zone's clusters.
 
         Raises:
-            ActionError: it can't be parsed, names what is no quota or no cluster, or holds a bad limit. Nothing was changed.
+            InvalidChangeError: it can't be parsed, names what is no quota or no cluster, or holds a bad limit. Nothing was changed.
         """
         try:
             template = Template.parse(text)
         except ValueError as error:
-            raise ActionError(str(error)) from error
+            raise InvalidChangeError(str(error)) from error
         changed = {name: dict(entries) for name, entries in self.entries.items()}
         for name, value in template.items():
             section = _BY_NAME.get(name)
             if section is None or isinstance(value, str):
                 known = ", ".join(f"{section.name} = [ ... ]" for section in SECTIONS)
-                raise ActionError(f"{name[:64]} is no quota. Quotas are {known}.")
+                raise InvalidChangeError(f"{name[:64]} is no quota. Quotas are {known}.")
             key = _key(section, value.get(section.key, ""))
             limits = self._limits(section, value)
             if key is None or limits is None:
                 shown = ",".join(f"{name}={value[name]}" for name in sorted(value))
-                raise ActionError(f"Negative limits or bad format in quota {section.name} = [ {shown} ]")
+                raise InvalidChangeError(f"Negative limits or bad format in quota {section.name} = [ {shown} ]")
             entries = changed[section.name]
             entry = entries.get(key)
             if entry is None:
@@ -161,7 +161,9 @@ class Quotas(msgspec.Struct):
         known = {section.key, *section.metrics, *(metric + _USED for metric in section.metrics)}
         for name in sorted(vector):
             if name not in known:
-                raise ActionError(f"{name[:64]} is nothing that a {section.name} quota limits. It limits {', '.join(section.metrics)}.")
+                raise InvalidChangeError(
+                    f"{name[:64]} is nothing that a {section.name} quota limits. It limits {', '.join(section.metrics)}."
+                )
         limits = {}
         for metric in section.metrics:
             text = vector.get(metric, "")
@@ -176,12 +178,12 @@ class Quotas(msgspec.Struct):
         if section is not VM or not key:
             return
         if self.for_all:
-            raise ActionError("CLUSTER_IDS limits quotas of a user or a group; default quotas hold in all clusters.")
+            raise InvalidChangeError("CLUSTER_IDS limits quotas of a user or a group; default quotas hold in all clusters.")
         for cluster in key:
             if cluster not in clusters:
-                raise ActionError(f"Cluster {cluster} does not exist")
+                raise InvalidChangeError(f"Cluster {cluster} does not exist")
             if any(cluster in other for other in entries):
-                raise ActionError(f"Quota for cluster id {cluster} already exists")
+                raise InvalidChangeError(f"Quota for cluster id {cluster} already exists")
 
 
 def _section_xml(section: Section, entries: Mapping[Key, Entry]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from koinon.errors import ActionError
+from koinon.errors import InvalidChangeError
 from koinon.objects import xml
 from koinon.objects.template import Template
 
@@ -23,20 +23,20 @@ def rules_of(text: str) -> str:
         text: vectors ``RULE = [ ID = ..., SCOPE = ..., VNTEMPLATE = ... ]``; empty text is no rules.
 
     Raises:
-        ActionError: it can't be parsed, holds something else, or a rule has no ID or stands there twice.
+        InvalidChangeError: it can't be parsed, holds something else, or a rule has no ID or stands there twice.
     """
     try:
         template = Template.parse(text)
     except ValueError as error:
-        raise ActionError(str(error)) from error
+        raise InvalidChangeError(str(error)) from error
     rules: dict[str, None] = {}
     for name, value in template.items():
         if name != _RULE or isinstance(value, str) or not value.keys() <= set(_PARTS):
-            raise ActionError(f"A VLAN rule is written {_RULE} = [ {', '.join(f'{part} = ...' for part in _PARTS)} ].")
+            raise InvalidChangeError(f"A VLAN rule is written {_RULE} = [ {', '.join(f'{part} = ...' for part in _PARTS)} ].")
         if not value.get("ID"):
-            raise ActionError("A VLAN rule needs an ID.")
+            raise InvalidChangeError("A VLAN rule needs an ID.")
         rule = "".join(f"<{part}>{xml.cdata(value.get(part, ''))}</{part}>" for part in _PARTS)
         if rule in rules:  # the same VLANs may be given in several scopes
-            raise ActionError(f"The VLAN rule with the ID {value['ID'][:64]} stands there twice.")
+            raise InvalidChangeError(f"The VLAN rule with the ID {value['ID'][:64]} stands there twice.")
         rules[rule] = None
     return "".join(f"<{_RULE}>{rule}</{_RULE}>" for rule in rules)

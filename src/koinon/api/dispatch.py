@@ -23,17 +23,19 @@ from koinon import clock
 from koinon.api import versions
 from koinon.api.bindings import Bindings, Bound
 from koinon.database.database import Database
-from koinon.database.statement_log import outcome_of
+from koinon.database.request_outcomes import first_outcome, remembering
 from koinon.database.transactions import ReadTx
 from koinon.database.writer import Request, Written
-from koinon.errors import ActionError, CloudError, DefectError, InternalError, UnavailableError
+from koinon.errors import ActionError, CloudError, DefectError, InvalidError, UnavailableError
 from koinon.federation.forwarding import Forwarding, request_of
 from koinon.identity import zones
 from koinon.identity.login import Login
+from koinon.identity.pool_lists import Selection
 from koinon.policy.caller import Caller
 from koinon.statements.commits import Position
 from koinon.wire import xmlrpc
 from koinon.wire.calls import CALLS, Call, Runs
+from koinon.wire.resources import VERSIONED
 from koinon.wire.values import Value
 
 log = structlog.get_logger(__name__)
@@ -63,7 +65,7 @@ class Reply(NamedTuple):
         value: as the bound function made it.
         position: holds what was written; where this zone is, if nothing shared was.
         readable: whether this zone's copy holds it.
-        version: of the object that the call is about, if that was asked for.
+        version: first part of the version of the object that the call is about, if that was asked for.
     """
 
     value: Any
@@ -77,10 +79,11 @@ class Terms(NamedTuple):
 
     Attributes:
         after: a read answers from a state that holds this position.
-        if_match: versions of the object, one of which it must have for a write.
+        if_match: versions of the object, one of which it must have for a write; empty for any.
         once_id: id of the request, the same in each repetition; empty for none.
         once_secret: 32 bytes that go with it.
         versioned: table of the object whose version the answer to a read carries; empty for none.
+        selection: which part of a list; None if the call lists nothing.
     """
 
     after: Position | None = None
@@ -88,6 +91,7 @@ class Terms(NamedTuple):
     once_id: str = ""
     once_secret: bytes = b""
     versioned: str = ""
+    selection: Selection | None = None
 
 
 NO_TERMS: Final = Terms()
@@ -163,7 +167,7 @@ class Dispatcher:
 
     async def _finish(self, call: Call, arguments: list[Any], body: bytes) -> Answer:
         try:
-            reply = await self._answer(call, arguments[0], arguments[1:], body, NO_TERMS)
+            reply = await self._answer(call, arguments[0], arguments[1:], NO_TERMS, body)
             return _success(reply.value, None if reply.readable else reply.position)
         except Exception as error:
             return _refused(call, error)
@@ -180,15 +184,14 @@ class Dispatcher:
         Raises:
             CloudError: what the caller gets to read.
         """
-        body = xmlrpc.encode_call(call.name, [session, *arguments]) if call.writes else b""
         try:
-            return await self._answer(call, session, arguments, body, terms)
+            return await self._answer(call, session, arguments, terms)
         except CloudError:
             raise
         except Exception as error:
             raise _defect(call, error) from error
 
-    async def _answer(self, call: Call, session: str, arguments: list[Any], body: bytes, terms: Terms) -> Reply:
+    async def _answer(self, call: Call, session: str, arguments: list[Any], terms: Terms, body: bytes = b"") -> Reply:
         bound = self._bindings[call.name]
         if terms.after is not None:
             await self._reach(terms.after)
@@ -208,14 +211,22 @@ class Dispatcher:
             return await self._read_in_thread(call, bound, caller, arguments, terms)
         _require_home(call, arguments, state.zone_id)
         who = self._login.renewal(session, caller, seen)
-        if call.runs is Runs.LOCAL:
-            return Reply(await self._write_here(call, bound, caller, who, arguments, terms.if_match), self._database.state().head.position)
-        request_id = _begin_request(_once_id(caller, terms))
-        if state.role == "slave":
-            return Reply(*await self._forwarding.redirect(call.name, body, request_id, secret=terms.once_secret, if_match=terms.if_match))
+        request_id = _begin_request(f"{caller.uid}-{terms.once_id}" if terms.once_id else "")
+        redirected = state.role == "slave" and call.runs is not Runs.LOCAL
+        if not body and (redirected or terms.once_id):
+            body = await _encode(call, session, arguments)
         request = Request(state.zone_id)
         if terms.once_id:
             request = request_of(body, state.zone_id, request_id, terms.once_secret)
+            with self._database.read() as tx:
+                first = first_outcome(tx, request)
+            if first is not None:
+                return Reply(first.value, first.head or state.head.position)
+        if call.runs is Runs.LOCAL:
+            value = await self._write_here(call, bound, caller, who, arguments, request, terms.if_match)
+            return Reply(value, self._database.state().head.position)
+        if redirected:
+            return Reply(*await self._forwarding.redirect(call.name, body, request_id, secret=terms.once_secret, if_match=terms.if_match))
         written = await self._write(call, bound, caller, who, arguments, request, terms.if_match)
         return Reply(written.value, written.head)
 
@@ -236,11 +247,14 @@ class Dispatcher:
     def _read(call: Call, bound: Bound, tx: ReadTx, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:
         if not call.when_disabled:
             _require_enabled(call, tx)
-        value = bound.run(tx, caller, *arguments)
+        if terms.selection is None:
+            value = bound.run(tx, caller, *arguments)
+        else:
+            value = bound.run(tx, caller, *arguments, selection=terms.selection)
         version = ""
         if terms.versioned:
             oid = caller.gid if terms.versioned == "group_pool" else caller.uid
-            version = versions.of(tx, terms.versioned, arguments[0] if arguments[0] >= 0 else oid)
+            version = versions.of_object(tx, terms.versioned, arguments[0] if arguments[0] >= 0 else oid)
         return Reply(value, tx.state.head.position, version=version)
 
     async def _read_in_thread(self, call: Call, bound: Bound, caller: Caller, arguments: list[Any], terms: Terms) -> Reply:
@@ -251,26 +265,35 @@ class Dispatcher:
     ) -> Written[Any]:
         halted = self._halted()
         if halted is not None:
-            raise InternalError(halted)
+            raise UnavailableError(halted)
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        job = versions.guarded(call, bound.run, who, arguments, if_match)
+        job = remembering(self._guarded(call, bound, who, arguments, if_match), request, logged=True)
         written = await self._database.write_shared(call.name, job, request=request)
         log.info("written", method=call.name, uid=caller.uid, zone=request.origin_zone, head=str(written.head))
         return written
 
-    async def _write_here(self, call: Call, bound: Bound, caller: Caller, who: Who, arguments: list[Any], if_match: str) -> Any:
+    async def _write_here(
+        self, call: Call, bound: Bound, caller: Caller, who: Who, arguments: list[Any], request: Request, if_match: str
+    ) -> Any:
         """Write what only this zone has; its master need not be there for it."""
-        _begin_request()
         if bound.prepare is not None:
             arguments = list(await bound.prepare(caller, *arguments))
-        job = versions.guarded(call, bound.run, who, arguments, if_match)
+        job = remembering(self._guarded(call, bound, who, arguments, if_match), request, logged=False)
         if bound.cleans_up and self._database.state().role != "slave" and self._halted() is None:
             value = (await self._database.write_shared(call.name, job)).value
         else:
             value = await self._database.write_zone(call.name, job)
         log.info("written here", method=call.name, uid=caller.uid, zone=caller.zone_id)
         return value
+
+    def _guarded(self, call: Call, bound: Bound, who: Who, arguments: list[Any], if_match: str) -> Callable[[Any], Any]:
+        if not if_match:
+            return lambda tx: bound.run(tx, who(tx), *arguments)
+        if call.noun not in VERSIONED:
+            raise InvalidError(f"{call.name} is about nothing that has a version.")
+        show = self._bindings[f"one.{call.noun}.info"].run
+        return versions.guarded(call, bound.run, show, who, arguments, if_match)
 
     async def answer_forwarded(self, body: bytes, request: Request, if_match: str = "") -> Written[Any]:
         """Do a shared write for a caller who came to another zone.
@@ -287,25 +310,21 @@ class Dispatcher:
         try:
             call, values = await asyncio.to_thread(_read_call, body) if len(body) > _LONG else _read_call(body)
             if not call.writes or call.runs is Runs.LOCAL:
-                raise InternalError(f"{call.name} is not redirected: every zone answers it itself.")
+                raise InvalidError(f"{call.name} is not redirected: every zone answers it itself.")
             session, *arguments = xmlrpc.bind(values, call.signature)
         except xmlrpc.Fault as fault:
-            raise InternalError(fault.text) from fault
+            raise InvalidError(fault.text) from fault
         with self._database.read() as tx:
-            known = outcome_of(tx, request.request_id)
+            # Before the log-in: the first time may have changed the very password that this repetition carries.
+            first = first_outcome(tx, request)
             _require_enabled(call, tx)
-        if known is not None:
-            # Before the log-in: the first time may have changed the very password that this repetition carries. The writer checks its hash.
-            return await self._database.write_shared(call.name, _unreachable, request=request)
+            position = tx.state.head.position
+        if first is not None:
+            return Written(first.value, first.head or position, repeated=True)
         caller = await self._login.authenticate(session, request.origin_zone)
         _require_home(call, arguments, request.origin_zone)
         who = self._login.renewal(session, caller, None)
         return await self._write(call, self._bindings[call.name], caller, who, arguments, request, if_match)
-
-
-def _once_id(caller: Caller, terms: Terms) -> str:
-    """The request id of a caller's own choice, apart from those of all others; empty if they chose none."""
-    return f"{caller.uid}-{terms.once_id}" if terms.once_id else ""
 
 
 def _begin_request(request_id: str = "") -> str:
@@ -324,6 +343,14 @@ def _read_call(body: bytes) -> tuple[Call, list[Value]]:
     return call, request.params
 
 
+async def _encode(call: Call, session: str, arguments: list[Any]) -> bytes:
+    """A call as XML-RPC, which is what zones send on and what a repetition must equal; a long one is made in a thread."""
+    values = [session, *arguments]
+    if sum(len(value) for value in arguments if isinstance(value, str)) < _LONG:
+        return xmlrpc.encode_call(call.name, values)
+    return await asyncio.to_thread(xmlrpc.encode_call, call.name, values)
+
+
 def _defect(call: Call, error: Exception) -> DefectError:
     # The caller gets the request's id to quote; what went wrong stands in the log only, it may hold what is not theirs to know.
     request_id = get_contextvars().get("request") or secrets.token_hex(16)
@@ -331,14 +358,10 @@ def _defect(call: Call, error: Exception) -> DefectError:
     return DefectError(f"Unexpected {type(error).__name__}. The server's log tells more under request {request_id}.")
 
 
-def _unreachable(_tx: object) -> None:
-    raise InternalError("This request's outcome is no longer known. Look whether it took effect before you try again.")
-
-
 def _require_enabled(call: Call, tx: ReadTx) -> None:
     """Source: OpenNebula, RequestManager: the text."""
     if not call.when_disabled and not zones.is_enabled(tx, tx.state.zone_id):
-        raise InternalError("Cannot process request, zone disabled")
+        raise UnavailableError("Cannot process request, zone disabled")
 
 
 def _require_home(call: Call, arguments: list[Any], zone_id: int) -> None:

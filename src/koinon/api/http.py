@@ -38,7 +38,7 @@ class XmlRpcApp:
         if scope["type"] != "http":
             return None
         if scope["path"] != "/RPC2":
-            if scope["path"].startswith("/api/v1/"):
+            if f"{scope['path']}/".startswith("/api/v1/"):
                 return await self._json(scope, receive, send)
             return await _refuse(send, 404, b"Not found: XML-RPC calls go to /RPC2, JSON is under /api/v1.")
         if scope["method"] != "POST":

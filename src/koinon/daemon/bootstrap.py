@@ -19,7 +19,7 @@ from koinon.daemon import secret_files
 from koinon.daemon.secret_files import SERVERADMIN
 from koinon.database.database import Database
 from koinon.database.transactions import SharedTx
-from koinon.errors import InternalError
+from koinon.errors import InvalidError
 from koinon.identity import acl, auth_drivers, groups, passwords, vdcs, zones
 from koinon.identity.group_record import Group
 from koinon.identity.passwords import Hasher, Scheme
@@ -81,7 +81,7 @@ async def bootstrap(
         False if the zone had its users already.
 
     Raises:
-        InternalError: ``one_auth`` can't be used, or a name is not allowed; the text says what to do.
+        InvalidError: ``one_auth`` can't be used, or a name is not allowed; the text says what to do.
         OSError: ``one_auth`` can't be read or written.
     """
     with database.read() as tx:
@@ -107,7 +107,7 @@ def read_credentials(state_dir: Path) -> tuple[str, str] | None:
     """Name and password of user 0 from ``one_auth``; None if there is no such file.
 
     Raises:
-        InternalError: its first line is not ``NAME:PASSWORD``, or one of the two is not allowed.
+        InvalidError: its first line is not ``NAME:PASSWORD``, or one of the two is not allowed.
     """
     path = state_dir / ONE_AUTH
     found = secret_files.read(path)
@@ -115,10 +115,10 @@ def read_credentials(state_dir: Path) -> tuple[str, str] | None:
         return None
     name, password = found
     if name == SERVERADMIN:
-        raise InternalError(f"{path}: the name {SERVERADMIN} is reserved. Choose another.")
+        raise InvalidError(f"{path}: the name {SERVERADMIN} is reserved. Choose another.")
     wrong = passwords.problem(password, auth_drivers.CORE)
     if wrong:
-        raise InternalError(f"{path}: {wrong}")
+        raise InvalidError(f"{path}: {wrong}")
     return name, password
 
 

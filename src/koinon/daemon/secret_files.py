@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from koinon.errors import InternalError
+from koinon.errors import InvalidError
 from koinon.identity.server_sessions import ServerKey
 from koinon.objects.kinds import Kind
 from koinon.objects.names import require_name
@@ -43,7 +43,7 @@ def read(path: Path) -> tuple[str, str] | None:
     """Name and password from the first line; None if there is no such file.
 
     Raises:
-        InternalError: the line is not ``NAME:PASSWORD``, or the name is not allowed; the text says what to do.
+        InvalidError: the line is not ``NAME:PASSWORD``, or the name is not allowed; the text says what to do.
         OSError: it can't be read.
     """
     try:
@@ -53,21 +53,21 @@ def read(path: Path) -> tuple[str, str] | None:
     line = text.splitlines()[0].strip() if text.strip() else ""
     name, colon, password = line.partition(":")
     if not colon:
-        raise InternalError(f"{path} does not begin with a line NAME:PASSWORD. Correct it, or remove it to have one made.")
+        raise InvalidError(f"{path} does not begin with a line NAME:PASSWORD. Correct it, or remove it to have one made.")
     try:
         return require_name(name, Kind.USER), password
-    except InternalError as error:
-        raise InternalError(f"{path}: {error.text}") from error
+    except InvalidError as error:
+        raise InvalidError(f"{path}: {error.text}") from error
 
 
 def server_key(state_dir: Path) -> ServerKey:
     """What this zone shares with its servers, made at its first start.
 
     Raises:
-        InternalError, OSError: as ``read`` and ``create``; or the password is empty or no text.
+        InvalidError, OSError: as ``read`` and ``create``; or the password is empty or no text.
     """
     path = state_dir / SERVER_AUTH
     name, password = read(path) or (SERVERADMIN, create(path, SERVERADMIN))
     if not password or not password.isascii():
-        raise InternalError(f"{path}: the password has to be ASCII text. Correct it, or remove the file to have one made.")
+        raise InvalidError(f"{path}: the password has to be ASCII text. Correct it, or remove the file to have one made.")
     return ServerKey(name, password)

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import InternalError
+from koinon.errors import InvalidError
 from koinon.statements.schema import MAX_BODY_BYTES, PoolRow
 
 Row = TypeVar("Row", bound=PoolRow)
@@ -86,12 +86,12 @@ class LocalPool(Generic[Row]):
             tx.execute(_NEW_COUNTER, (last_oid, self.table))
 
     def insert(self, tx: ZoneTx, row: Row) -> None:
-        """Add a row, whose name and id the caller has found to be free. Raises InternalError if its body is too long."""
+        """Add a row, whose name and id the caller has found to be free. Raises InvalidError if its body is too long."""
         _require_size(row)
         tx.execute(self._insert, msgspec.structs.astuple(row))
 
     def update(self, tx: ZoneTx, row: Row) -> None:
-        """Write a row over the one with its id. Raises InternalError if its body is too long."""
+        """Write a row over the one with its id. Raises InvalidError if its body is too long."""
         _require_size(row)
         oid, *rest = msgspec.structs.astuple(row)
         tx.execute(self._update, (*rest, oid))
@@ -107,4 +107,4 @@ class LocalPool(Generic[Row]):
 
 def _require_size(row: PoolRow) -> None:
     if len(row.body.encode()) > MAX_BODY_BYTES:
-        raise InternalError(f"The object would be larger than {MAX_BODY_BYTES >> 20} MiB, the most that is stored.", object_id=row.oid)
+        raise InvalidError(f"The object would be larger than {MAX_BODY_BYTES >> 20} MiB, the most that is stored.", object_id=row.oid)

@@ -204,3 +204,14 @@ outbox = Table(
     Column("body", columns.BLOB, nullable=False),
     Column("made_at", BigInteger, nullable=False),  # ms since 1970
 )
+
+# What requests answered that must take effect once, where the log does not tell.
+request_outcome = Table(
+    "request_outcome",
+    metadata,
+    Column("request_id", columns.word(64), primary_key=True),
+    Column("request_hash", columns.HASH, nullable=False),
+    Column("outcome", columns.BLOB, nullable=False),
+    Column("made_at", BigInteger, nullable=False),  # ms since 1970
+)
+Index("request_outcome_made_at", request_outcome.c.made_at)

@@ -17,7 +17,7 @@ from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation, Different, RowChanges
 from koinon.database.state import COLUMNS, LoggedCommit, Role, ZoneState
 from koinon.database.statement_log import write_log
-from koinon.errors import InternalError
+from koinon.errors import DefectError, InvalidError
 from koinon.statements import digest
 from koinon.statements.commits import Head, Position
 from koinon.statements.rendering import check
@@ -231,7 +231,8 @@ class SharedTx(ZoneTx):
         """Add a row.
 
         Raises:
-            InternalError: its id or name is taken, or a value is outside the limits of the log (a body over 4 MiB).
+            InvalidError: a value is outside the limits of the log (a body over 4 MiB).
+            DefectError: its id or name is taken, which the caller should have found.
         """
         self._make(Insert(table, msgspec.structs.astuple(row)))
 
@@ -239,7 +240,7 @@ class SharedTx(ZoneTx):
         """Write those columns of the row that differ; nothing if none does."""
         before = self.row(table, row.oid)
         if before is None:
-            raise InternalError(f"{table} has no row {row.oid} to update.", object_id=row.oid)
+            raise DefectError(f"{table} has no row {row.oid} to update.", object_id=row.oid)
         columns = tuple(name for name in SHARED_TABLES[table].names if getattr(before, name) != getattr(row, name))
         if columns:
             self._make(Update(table, row.oid, columns, tuple(getattr(row, name) for name in columns)))
@@ -252,8 +253,10 @@ class SharedTx(ZoneTx):
         try:
             check(change)
             self._changes.apply(change)
-        except (Different, ValueError) as error:
-            raise InternalError(f"{error}.") from error
+        except ValueError as error:
+            raise InvalidError(f"{error}.") from error
+        except Different as error:
+            raise DefectError(f"{error}.") from error
         self.statements.append(change)
 
 

@@ -30,7 +30,7 @@ from koinon.database.row_changes import Derivation, Different
 from koinon.database.state import CommitNotice, LoggedCommit, ZoneState
 from koinon.database.statement_log import outcome_of, write_log
 from koinon.database.transactions import SET_DIGEST, ApplyTx, Overtaken, SharedTx, ZoneTx, read_state
-from koinon.errors import ActionError, CloudError, InternalError, OutcomeUnknownError, UnavailableError
+from koinon.errors import ActionError, CloudError, DefectError, InvalidError, OutcomeUnknownError, ReusedError, UnavailableError
 from koinon.statements import digest
 from koinon.statements.chain import extend
 from koinon.statements.commits import Commit, Head, Position
@@ -242,7 +242,7 @@ class Writer:
             except Exception as error:  # a fault of ours must not leave callers waiting for ever
                 log.exception("write group failed", jobs=[job.what for job in group])
                 for job in group:
-                    self._fail(job, InternalError(f"The write could not be made ({type(error).__name__}). The server's log says why."))
+                    self._fail(job, DefectError(f"The write could not be made ({type(error).__name__}). The server's log says why."))
 
     async def _run_to_end(self, group: list[_Job]) -> None:
         """Run a group; if its transaction gets lost, run its jobs again one by one."""
@@ -393,7 +393,7 @@ class Writer:
             known = outcome_of(tx, request.request_id)
             if known is not None:
                 if known.request_hash != request.request_hash:
-                    raise ActionError(f"Request id {request.request_id} was used for another request. Use a new one.")
+                    raise ReusedError
                 job.value = msgspec.msgpack.decode(request.unseal(known.outcome) if request.unseal else known.outcome)
                 job.repeated = known.head
                 return
@@ -404,7 +404,7 @@ class Writer:
         job.deltas = dict(tx.deltas)
         size = sum(len(text.encode()) for text in job.texts)
         if size > MAX_COMMIT_BYTES:
-            raise InternalError(f"This call changes {size >> 20} MiB at once; {MAX_COMMIT_BYTES >> 20} MiB is the most. Split it.")
+            raise InvalidError(f"This call changes {size >> 20} MiB at once; {MAX_COMMIT_BYTES >> 20} MiB is the most. Split it.")
 
     def _log_survivors(
         self, survivors: list[_Job], state: ZoneState, touched: set[tuple[str, int]]

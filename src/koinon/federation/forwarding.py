@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from koinon import clock
 from koinon.database.database import Database
 from koinon.database.writer import Request, Written
-from koinon.errors import CloudError, InternalError, OutcomeUnknownError, RemoteError, UnavailableError
+from koinon.errors import CloudError, DefectError, InvalidError, OutcomeUnknownError, RemoteError, UnavailableError
 from koinon.federation.call_channel import CallChannel
 from koinon.federation.link import Interrupted, LinkError, Refused, Unreachable
 from koinon.federation.links import Links
@@ -148,7 +148,7 @@ async def receive(message: Redirect, origin_zone: int, take: Take) -> Result:
     """
     try:
         if len(message.request_secret) != 32 or not 16 <= len(message.request_id) <= 64:
-            raise InternalError("The redirected call carries no proper request id.")
+            raise InvalidError("The redirected call carries no proper request id.")
         request = request_of(message.body, origin_zone, message.request_id, message.request_secret)
         written = await take(message.body, request, message.if_match)
         return Success(written.value, written.head)
@@ -181,6 +181,6 @@ def _sealing(secret: bytes) -> tuple[Callable[[bytes], bytes], Callable[[bytes],
         try:
             return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None)
         except InvalidTag as error:
-            raise InternalError("The first outcome of this request can be opened by its sender only.") from error
+            raise DefectError("The first outcome of this request can be opened by its sender only.") from error
 
     return seal, unseal

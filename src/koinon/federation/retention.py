@@ -1,6 +1,6 @@
-"""How much of the log a zone keeps: the statements that someone may still ask for, and no more than a bound.
+"""How much of the log a zone keeps: the statements that someone may still ask for, and no more than a bound. The same for outcomes.
 
-Path:     Retention.run() -> statement_log.purge(), a few thousand statements a transaction
+Path:     Retention.run() -> statement_log.purge(), a few thousand statements a transaction; request_outcomes.forget()
 Holds:    the last ``log_keep`` statements stay; so does all that the slowest enrolled zone lacks, up to ``log_cap``; what a zone that is
           loading a snapshot will need next stays in any case; nothing is cut inside a commit. Commit headers, which remember requests'
           outcomes and the chain, stay ten times longer.
@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
 
+from koinon import clock
 from koinon.database.database import Database
+from koinon.database.request_outcomes import expired, forget
 from koinon.database.statement_log import bounds, commit_end_below, purge
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import CloudError
@@ -87,8 +90,9 @@ class Retention:
         while True:
             try:
                 await self.purge(slack=int(self._keep * _SLACK))
+                await self.forget_outcomes(clock.now_ms())
             except CloudError as error:
-                log.warning("log not purged, will retry", error=error.text)
+                log.warning("not purged, will retry", error=error.text)
             await asyncio.sleep(PURGE_EVERY_S)
 
     async def purge(self, *, slack: int = 0) -> int:
@@ -110,8 +114,23 @@ class Retention:
         def job(tx: ZoneTx) -> int:
             return purge(tx, through, headers_through=headers_through)
 
-        while deleted := await self._database.write_zone("purge log", job):
+        while deleted := await self._database.write_zone("purge log", job, frees_space=True):
             gone += deleted
         if gone:
             log.info("log purged", statements=gone, through=through)
         return gone
+
+    async def forget_outcomes(self, now_ms: int) -> int:
+        """Forget outcomes of this zone's own writes that are older, or more, than request_outcomes.py keeps.
+
+        Returns:
+            How many.
+        """
+        gone = 0
+        while True:
+            with self._database.read() as tx:
+                found = expired(tx, now_ms)
+            if not found:
+                return gone
+            await self._database.write_zone("forget outcomes", partial(forget, request_ids=found), frees_space=True)
+            gone += len(found)

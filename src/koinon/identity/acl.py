@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import InternalError
+from koinon.errors import ConflictError, InvalidError, MissingError
 from koinon.identity import access
 from koinon.objects.acl import CLUSTER as OF_CLUSTER
 from koinon.objects.acl import GROUP as OF_GROUP
@@ -28,12 +28,12 @@ def parse(user_field: str, resource_field: str, rights: str, zone_field: str, *,
     """Read a rule from the hexadecimal texts of the API; an empty zone means ``default_zone``.
 
     Raises:
-        InternalError: a field is no such number.
+        InvalidError: a field is no such number.
     """
     try:
         return Rule.from_hex(user_field, resource_field, rights, zone_field or f"{zone(default_zone):x}")
     except ValueError as error:
-        raise InternalError(f"Rule is malformed: {error}") from error
+        raise InvalidError(f"Rule is malformed: {error}") from error
 
 
 def add_rule(tx: SharedTx, caller: Caller, rule: Rule) -> int:
@@ -41,14 +41,14 @@ def add_rule(tx: SharedTx, caller: Caller, rule: Rule) -> int:
 
     Raises:
         AuthorizationError: the caller lacks ACL:MANAGE.
-        InternalError: the rule is malformed or there already.
+        InvalidError, ConflictError: the rule is malformed, or there already.
     """
     access.require(tx, caller, Right.MANAGE, access.the_whole(Kind.ACL))
     found = problems(rule)
     if found:
-        raise InternalError(f"Rule {rule.text()} is malformed: {'; '.join(found)}")
+        raise InvalidError(f"Rule {rule.text()} is malformed: {'; '.join(found)}")
     if find(tx, rule) is not None:
-        raise InternalError(f"Rule {rule.text()} already exists")
+        raise ConflictError(f"Rule {rule.text()} already exists")
     return _insert(tx, rule)
 
 
@@ -57,11 +57,11 @@ def delete_rule(tx: SharedTx, caller: Caller, oid: int) -> int:
 
     Raises:
         AuthorizationError: the caller lacks ACL:MANAGE.
-        InternalError: no such rule.
+        MissingError: no such rule.
     """
     access.require(tx, caller, Right.MANAGE, access.the_whole(Kind.ACL))
     if not tx.fetch("SELECT 1 FROM acl WHERE oid = ?", (oid,)):
-        raise InternalError(f"Rule {oid} does not exist", object_id=oid)
+        raise MissingError(f"Rule {oid} does not exist", object_id=oid)
     tx.delete(_TABLE, oid)
     return oid
 

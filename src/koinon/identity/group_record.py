@@ -12,8 +12,9 @@ import msgspec
 
 from koinon.accounting import quota_rows
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError, NotFoundError
+from koinon.errors import DefectError, NotFoundError
 from koinon.identity import access, pool_lists
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.objects import xml
 from koinon.objects.acl import ALL, GROUP, INDIVIDUAL, Right, Rule, all_zones, resource, user
 from koinon.objects.kinds import Kind
@@ -39,7 +40,7 @@ class Group(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Group:
-        """Read a stored row. Raises InternalError if its body is not one of a group."""
+        """Read a stored row. Raises DefectError if its body is not one of a group."""
         try:
             root = xml.parse(row.body)
             template = root.find("TEMPLATE")
@@ -50,7 +51,7 @@ class Group(msgspec.Struct):
                 sorted(set(xml.ids_of(root, "ADMINS"))),
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of group {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of group {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""
@@ -98,10 +99,14 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All groups that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
     tail = tx.table_memo(_TABLE, "pool tail", lambda: xml.escape(f"{quota_rows.default(tx, quota_rows.GROUPS)}</GROUP_POOL>").encode())
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.GROUP, lambda row: _listed(tx, row), ascending=ascending), tail]
+    return [
+        _POOL_HEAD,
+        *pool_lists.listing(tx, caller, Kind.GROUP, lambda row: _listed(tx, row), ascending=ascending, selection=selection),
+        tail,
+    ]
 
 
 def _document(tx: ReadTx, row: PoolRow) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
+from koinon.errors import ActionError, ConflictError, NotFoundError, TakenError
 from koinon.identity import access, acl, template_updates, vdcs
 from koinon.identity.group_record import Group, document, pool_document, rules_of_admin, show
 from koinon.objects.acl import Right
@@ -56,7 +56,7 @@ def create(tx: SharedTx, caller: Caller, name: str) -> int:
 
     Raises:
         AuthorizationError: the caller lacks GROUP:CREATE.
-        InternalError: the name is not allowed or taken.
+        InvalidError, TakenError: the name is not allowed, or taken.
     """
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.GROUP))
     require_name(name, Kind.GROUP)
@@ -101,13 +101,13 @@ def add_admin(tx: SharedTx, caller: Caller, oid: int, uid: int) -> int:
     """Make a member the group's administrator, with the rules of the role. Needs GROUP:ADMIN and USER:ADMIN.
 
     Raises:
-        InternalError: not a member, or administrator already.
+        ConflictError: not a member, or administrator already.
     """
     group = _for_admin_change(tx, caller, oid, uid)
     if uid not in tx.members(oid):
-        raise InternalError(f"Cannot edit group. User {uid} is not part of Group {oid}.")
+        raise ConflictError(f"Cannot edit group. User {uid} is not part of Group {oid}.")
     if uid in group.admins:
-        raise InternalError(f"Cannot edit group. User {uid} is already an administrator of Group {oid}.")
+        raise ConflictError(f"Cannot edit group. User {uid} is already an administrator of Group {oid}.")
     group.admins = sorted([*group.admins, uid])
     tx.update(_TABLE, group.as_row())
     for rule in rules_of_admin(oid, uid):
@@ -119,11 +119,11 @@ def del_admin(tx: SharedTx, caller: Caller, oid: int, uid: int) -> int:
     """Take the role of administrator from a user. Needs GROUP:ADMIN and USER:ADMIN.
 
     Raises:
-        InternalError: the user does not have it.
+        ConflictError: the user does not have it.
     """
     group = _for_admin_change(tx, caller, oid, uid)
     if uid not in group.admins:
-        raise InternalError(f"Cannot edit group. User {uid} is not an administrator of Group {oid}.")
+        raise ConflictError(f"Cannot edit group. User {uid} is not an administrator of Group {oid}.")
     _end_role(tx, group, uid)
     return oid
 

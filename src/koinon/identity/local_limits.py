@@ -21,7 +21,8 @@ def set_user_quotas(tx: ZoneTx, caller: Caller, oid: int, text: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: user 0; or as ``Quotas.set_limits``.
+        ActionError: user 0.
+        InvalidChangeError: as ``Quotas.set_limits``.
     """
     access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.USER, oid))
     if oid == users.ONEADMIN:
@@ -35,7 +36,8 @@ def set_group_quotas(tx: ZoneTx, caller: Caller, oid: int, text: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: group 0; or as ``Quotas.set_limits``.
+        ActionError: group 0.
+        InvalidChangeError: as ``Quotas.set_limits``.
     """
     access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.GROUP, oid))
     if oid == groups.ADMINS:
@@ -48,7 +50,7 @@ def set_group_vlans(tx: ZoneTx, caller: Caller, oid: int, text: str) -> int:
     """Replace a group's VLAN rules in this zone. Needs GROUP:ADMIN.
 
     Raises:
-        NotFoundError, AuthorizationError; ActionError as ``vlan_rules.rules_of``.
+        NotFoundError, AuthorizationError; InvalidChangeError as ``vlan_rules.rules_of``.
     """
     access.require(tx, caller, Right.ADMIN, access.target_of(tx, Kind.GROUP, oid))
     quota_rows.set_vlan_rules(tx, oid, text)
@@ -70,7 +72,7 @@ def set_user_defaults(tx: ZoneTx, caller: Caller, text: str) -> str:
 
     Raises:
         AuthorizationError: the session's primary group is not 0.
-        ActionError: as ``Quotas.set_limits``.
+        InvalidChangeError: as ``Quotas.set_limits``.
     """
     _require_admins(caller)
     return quota_rows.set_default_limits(tx, quota_rows.USERS, text)

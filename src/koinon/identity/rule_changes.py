@@ -13,10 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from koinon.database.transactions import ReadTx
-from koinon.errors import BadArgumentError, InternalError
+from koinon.errors import BadArgumentError, ConflictError, InvalidError, MissingError
 from koinon.identity import access, zones
 from koinon.identity.user_record import Account
-from koinon.identity.vdc_plans import VdcChange, planned
+from koinon.identity.vdc_plans import Id, VdcChange, planned
 from koinon.objects import acl
 from koinon.objects.acl import Right, Rule
 from koinon.objects.kinds import SHARED_TABLE_OF, Kind
@@ -44,7 +44,7 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     add: list[str] = []
-    remove: list[int] = []
+    remove: list[Id] = []
     vdc: VdcChange | None = None
 
 
@@ -61,7 +61,7 @@ def difference(tx: ReadTx, caller: Caller, wanted: str, *, local_targets: LocalT
         AuthorizationError: the caller lacks ACL:MANAGE.
         BadArgumentError: the changes can't be read, or there are none, or too many.
         NotFoundError: no such VDC, or no group or zone that it could have.
-        InternalError: a rule is malformed, there already, or not there: the texts of the changes themselves.
+        InvalidError, ConflictError, MissingError: a rule is malformed, there already, or not there: the texts of the changes themselves.
     """
     access.require(tx, caller, Right.MANAGE, access.the_whole(Kind.ACL))
     stored = {row.oid: Rule(row.userset, row.resource, row.rights, row.zone) for row in tx.acl()}
@@ -127,12 +127,12 @@ def _added(texts: list[str], stored: set[Rule], default_zone: int) -> list[Rule]
         try:
             rule = Rule.parse(text, default_zone)
         except ValueError as error:
-            raise InternalError(f"Rule is malformed: {error}") from error
+            raise InvalidError(f"Rule is malformed: {error}") from error
         mistakes = acl.problems(rule)
         if mistakes:
-            raise InternalError(f"Rule {rule.text()} is malformed: {'; '.join(mistakes)}")
+            raise InvalidError(f"Rule {rule.text()} is malformed: {'; '.join(mistakes)}")
         if rule in stored or rule in found:
-            raise InternalError(f"Rule {rule.text()} already exists")
+            raise ConflictError(f"Rule {rule.text()} already exists")
         found.append(rule)
     return found
 
@@ -140,7 +140,7 @@ def _added(texts: list[str], stored: set[Rule], default_zone: int) -> list[Rule]
 def _removed(oids: list[int], stored: dict[int, Rule]) -> dict[int, Rule]:
     for oid in oids:
         if oid not in stored:
-            raise InternalError(f"Rule {oid} does not exist")
+            raise MissingError(f"Rule {oid} does not exist")
     return {oid: stored[oid] for oid in oids}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from koinon.errors import BadArgumentError, InternalError
+from koinon.errors import BadArgumentError, InvalidError, RestrictedError
 from koinon.objects.restricted import keep_restricted, restricted_change
 from koinon.objects.template import Template
 
@@ -31,20 +31,21 @@ def updated(old: Template, text: str, update_type: int, *, restricted: Collectio
 
     Raises:
         BadArgumentError: the update type is neither.
-        InternalError: the text can't be parsed, or changes a restricted attribute.
+        InvalidError: the text can't be parsed.
+        RestrictedError: it changes a restricted attribute.
     """
     if update_type not in (REPLACE, MERGE):
         raise BadArgumentError("Wrong update type")
     try:
         new = Template.parse(text)
     except ValueError as error:
-        raise InternalError(f"Cannot update template. {error}") from error
+        raise InvalidError(f"Cannot update template. {error}") from error
     replace = update_type == REPLACE
     changed = restricted_change(old, new, restricted, replace=replace)
     if changed is not None and replace:
-        raise InternalError(f"Cannot update template. Tried to change restricted attribute: {changed}")
+        raise RestrictedError(f"Cannot update template. Tried to change restricted attribute: {changed}")
     if changed is not None:
-        raise InternalError(f"Cannot update template. User Template includes a restricted attribute {changed}")
+        raise RestrictedError(f"Cannot update template. User Template includes a restricted attribute {changed}")
     if replace:
         keep_restricted(old, new, restricted)
         return new

@@ -12,6 +12,7 @@ from koinon.accounting import quota_rows
 from koinon.database.transactions import ReadTx
 from koinon.errors import NotFoundError
 from koinon.identity import access, auth_drivers, passwords, pool_lists
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.identity.user_record import User
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
@@ -44,10 +45,14 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All users that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
     tail = tx.table_memo(_TABLE, "pool tail", lambda: escape(f"{quota_rows.default(tx, quota_rows.USERS)}</USER_POOL>").encode())
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.USER, lambda row: _listed(tx, row), ascending=ascending), tail]
+    return [
+        _POOL_HEAD,
+        *pool_lists.listing(tx, caller, Kind.USER, lambda row: _listed(tx, row), ascending=ascending, selection=selection),
+        tail,
+    ]
 
 
 def _document(tx: ReadTx, row: PoolRow) -> bytes:

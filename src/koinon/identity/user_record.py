@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from koinon.errors import InternalError
+from koinon.errors import DefectError
 from koinon.objects import xml
 from koinon.objects.template import Template
 from koinon.statements.schema import PoolRow
@@ -59,7 +59,7 @@ class User(msgspec.Struct):
         """Read a stored row.
 
         Raises:
-            InternalError: its body is not one of a user.
+            DefectError: its body is not one of a user.
         """
         try:
             root = xml.parse(row.body)
@@ -82,7 +82,7 @@ class User(msgspec.Struct):
                 template=Template.from_element(nodes["TEMPLATE"]) if "TEMPLATE" in nodes else Template(),
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of user {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of user {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""
@@ -125,7 +125,7 @@ class Account(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Account:
-        """Read a stored row. Raises InternalError as ``User.from_row``."""
+        """Read a stored row. Raises DefectError as ``User.from_row``."""
         user = User.from_row(row)
         return cls(
             uid=user.oid,

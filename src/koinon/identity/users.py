@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import ActionError, BadArgumentError, InternalError, NotFoundError, TakenError
+from koinon.errors import ActionError, BadArgumentError, ConflictError, InvalidChangeError, InvalidError, NotFoundError, TakenError
 from koinon.identity import access, acl, auth_drivers, groups, passwords, template_updates
 from koinon.identity.user_documents import document, pool_document, show
 from koinon.identity.user_record import User
@@ -62,14 +62,14 @@ async def new_verifier(hasher: passwords.Hasher, secret: str, driver: str, schem
         creating: it is for a new user, whose refusal has another code.
 
     Raises:
-        ActionError, InternalError: it can't be a password.
+        InvalidChangeError, InvalidError: it can't be a password.
         UnavailableError: too many hashes wait.
     """
     wrong = passwords.problem(secret, driver or auth_drivers.CORE)
     if wrong and creating:
-        raise InternalError(f"{wrong}.")
+        raise InvalidError(f"{wrong}.")
     if wrong:
-        raise ActionError(wrong)
+        raise InvalidChangeError(wrong)
     return await hasher.make(secret, scheme) if driver in ("", auth_drivers.CORE) else secret
 
 
@@ -91,12 +91,12 @@ def create(tx: SharedTx, caller: Caller, name: str, verifier: str, driver: str, 
     Raises:
         NotFoundError: a listed group does not exist.
         AuthorizationError: the caller may not.
-        InternalError: name or driver not allowed, or the name taken.
+        InvalidError, TakenError: name or driver not allowed, or the name taken.
     """
     require_create(tx, caller, group_ids)
     require_name(name, Kind.USER)
     driver = driver or auth_drivers.CORE
-    _require_driver_name(driver, InternalError)
+    _require_driver_name(driver, InvalidError)
     taken = tx.named(_TABLE, name)
     if taken is not None:
         raise TakenError(Kind.USER.acl_name, taken.oid)
@@ -189,10 +189,10 @@ def change_driver(tx: SharedTx, caller: Caller, oid: int, driver: str, verifier:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: not the name of a driver.
+        InvalidChangeError: not the name of a driver.
     """
     require_driver_change(tx, caller, oid)
-    _require_driver_name(driver, ActionError)
+    _require_driver_name(driver, InvalidChangeError)
     user = get(tx, oid)
     user.driver = driver
     if verifier:
@@ -234,7 +234,7 @@ def change_primary_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> in
 
     Raises:
         BadArgumentError: a negative group, or the user's driver keeps the groups.
-        InternalError: user 0.
+        ConflictError: user 0.
         NotFoundError, AuthorizationError.
     """
     if gid < 0:
@@ -246,7 +246,7 @@ def change_primary_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> in
         raise BadArgumentError(f"Groups cannot be manually managed for auth driver {user.driver}", object_id=oid)
     new_group = access.target_of(tx, Kind.GROUP, gid)
     if oid == ONEADMIN:
-        raise InternalError(
+        raise ConflictError(
             f"{Kind.USER.label} [{ONEADMIN}] {user.name} cannot be moved outside of the {Kind.GROUP.label} [{groups.ADMINS}] "
             f"{groups.name_of(tx, groups.ADMINS)}",
             object_id=oid,
@@ -316,6 +316,6 @@ def _for_group_change(tx: ReadTx, caller: Caller, oid: int, gid: int) -> User:
     return user
 
 
-def _require_driver_name(name: str, error: type[ActionError] | type[InternalError]) -> None:
+def _require_driver_name(name: str, error: type[InvalidChangeError] | type[InvalidError]) -> None:
     if _DRIVER_NAME.fullmatch(name) is None:
         raise error(f"{name[:64]!r} can't name an auth driver: use letters, digits, '_', '.' and '-', at most 64.")

@@ -6,7 +6,7 @@ Not here: changing VDCs (vdcs.py); what rules allow (policy/).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,10 @@ from koinon.objects.kinds import Kind
 _KINDS: Final = {"CLUSTER": Kind.CLUSTER, "HOST": Kind.HOST, "DATASTORE": Kind.DATASTORE, "VNET": Kind.NET}
 
 
+#: An id, or a number that stands for one: more can't be looked up.
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+
+
 class VdcChange(msgspec.Struct, forbid_unknown_fields=True):
     """What would be done to one VDC.
 
@@ -31,11 +35,11 @@ class VdcChange(msgspec.Struct, forbid_unknown_fields=True):
         remove: resources that would go.
     """
 
-    id: int
-    add_groups: list[int] = []
-    del_groups: list[int] = []
-    add: list[tuple[str, int, int]] = []
-    remove: list[tuple[str, int, int]] = []
+    id: Id
+    add_groups: list[Id] = []
+    del_groups: list[Id] = []
+    add: list[tuple[str, Id, Id]] = []
+    remove: list[tuple[str, Id, Id]] = []
 
     def count(self) -> int:
         """How many single changes these are."""
@@ -48,7 +52,7 @@ def planned(tx: ReadTx, change: VdcChange) -> Plan:
     Raises:
         NotFoundError: there is no such VDC, group or zone.
         BadArgumentError: there is no such kind of resource.
-        InternalError: the VDC has, or lacks, a group or a resource already.
+        ConflictError: the VDC has, or lacks, a group or a resource already.
     """
     before = after = get(tx, change.id)
     for gid in change.add_groups:

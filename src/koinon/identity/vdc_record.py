@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError, NotFoundError
+from koinon.errors import ConflictError, DefectError, NotFoundError
 from koinon.identity import access, pool_lists
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.objects import xml
 from koinon.objects.acl import ALL, CLUSTER, INDIVIDUAL, Right, Rule, group, resource, zone
 from koinon.objects.kinds import Kind
@@ -66,7 +67,7 @@ class Vdc(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Vdc:
-        """Read a stored row. Raises InternalError if its body is not one of a VDC."""
+        """Read a stored row. Raises DefectError if its body is not one of a VDC."""
         try:
             root = xml.parse(row.body)
             template = root.find("TEMPLATE")
@@ -82,7 +83,7 @@ class Vdc(msgspec.Struct):
                 [Rule.parse(node.text or "", 0) for node in root.findall("FOUND_RULES/RULE")],
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of VDC {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of VDC {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""
@@ -104,34 +105,34 @@ class Vdc(msgspec.Struct):
         return msgspec.structs.replace(self, **{_FIELDS[kind]: sorted(members)})
 
     def with_group(self, gid: int) -> Vdc:
-        """A copy that has this group too. Raises InternalError if it has it already."""
+        """A copy that has this group too. Raises ConflictError if it has it already."""
         if gid in self.groups:
-            raise InternalError(f"Group {gid} is already assigned to the VDC {self.oid}")
+            raise ConflictError(f"Group {gid} is already assigned to the VDC {self.oid}")
         return msgspec.structs.replace(self, groups=sorted([*self.groups, gid]))
 
     def without_group(self, gid: int) -> Vdc:
-        """A copy without this group. Raises InternalError if it is not there."""
+        """A copy without this group. Raises ConflictError if it is not there."""
         if gid not in self.groups:
-            raise InternalError(f"Group {gid} is not assigned to the VDC {self.oid}")
+            raise ConflictError(f"Group {gid} is not assigned to the VDC {self.oid}")
         return msgspec.structs.replace(self, groups=[other for other in self.groups if other != gid])
 
     def with_member(self, kind: Kind, member: Member) -> Vdc:
         """A copy that has this resource too; ALL_RESOURCES takes the place of the zone's single ones.
 
         Raises:
-            InternalError: it has it already.
+            ConflictError: it has it already.
         """
         members, (zone_id, oid) = self.members(kind), member
         if member in members:
-            raise InternalError(f"{kind.acl_name} {oid} from Zone {zone_id} is already assigned to the VDC")
+            raise ConflictError(f"{kind.acl_name} {oid} from Zone {zone_id} is already assigned to the VDC")
         return self.with_members(kind, [*(other for other in members if oid != ALL_RESOURCES or other[0] != zone_id), member])
 
     def without_member(self, kind: Kind, member: Member) -> Vdc:
-        """A copy without this resource. Raises InternalError if it is not there."""
+        """A copy without this resource. Raises ConflictError if it is not there."""
         members, (zone_id, oid) = self.members(kind), member
         if member not in members:
             # The blank at the end is OpenNebula's.
-            raise InternalError(f"{kind.acl_name} {oid} from Zone {zone_id} is not assigned to the VDC ")
+            raise ConflictError(f"{kind.acl_name} {oid} from Zone {zone_id} is not assigned to the VDC ")
         return self.with_members(kind, [other for other in members if other != member])
 
     def grants(self) -> list[Grant]:
@@ -176,9 +177,9 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All VDCs that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.VDC, _escaped, ascending=ascending), _POOL_TAIL]
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.VDC, _escaped, ascending=ascending, selection=selection), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
+from koinon.errors import ActionError, InvalidChangeError, InvalidError, NotFoundError, TakenError
 from koinon.identity import access, template_updates, vdc_rules
 from koinon.identity.vdc_record import ALL_RESOURCES, TABLE, Member, Vdc, document, get, pool_document, show
 from koinon.identity.vdc_rules import drop_group, drop_resource
@@ -62,12 +62,12 @@ def create(tx: SharedTx, caller: Caller, text: str) -> int:
 
     Raises:
         AuthorizationError: the caller lacks VDC:CREATE.
-        InternalError: the template can't be read; the name is missing, not allowed or taken.
+        InvalidError, TakenError: the template can't be read; the name is missing, not allowed, or taken.
     """
     try:
         template = Template.parse(text)
     except ValueError as error:
-        raise InternalError(str(error)) from error
+        raise InvalidError(str(error)) from error
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.VDC))
     name = require_name(template.get("NAME") or "", Kind.VDC)
     template.remove("NAME")
@@ -93,7 +93,8 @@ def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed or belongs to another VDC.
+        InvalidChangeError: the name is not allowed.
+        ActionError: it belongs to another VDC.
     """
     access.require(tx, caller, Right.MANAGE, access.target_of(tx, Kind.VDC, oid))
     vdc = get(tx, oid)
@@ -104,8 +105,8 @@ def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
         raise ActionError(f"VDC cannot be renamed to {name} because it collides with VDC {taken.oid}", object_id=oid)
     try:
         vdc.name = require_name(name, Kind.VDC)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     tx.update(TABLE, vdc.as_row())
     return oid
 
@@ -133,7 +134,7 @@ def give_to_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: the VDC has the group already.
+        ConflictError: the VDC has the group already.
     """
     needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid)), (Right.ADMIN, access.target_of(tx, Kind.GROUP, gid))]
     access.require_all(tx, caller, needs)
@@ -147,7 +148,7 @@ def take_from_group(tx: SharedTx, caller: Caller, oid: int, gid: int) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: the VDC does not have the group.
+        ConflictError: the VDC does not have the group.
     """
     vdc, group = access.target_of(tx, Kind.VDC, oid), access.the_whole(Kind.GROUP)
     if tx.row(Kind.GROUP.table, gid) is not None:
@@ -176,7 +177,7 @@ def add_resource(tx: SharedTx, caller: Caller, oid: int, zone_id: int, resource_
     Raises:
         NotFoundError: no such VDC, zone or resource of this zone, or an id that no resource can have.
         AuthorizationError: a right is missing.
-        InternalError: the VDC has the resource already.
+        ConflictError: the VDC has the resource already.
     """
     after = require_addition(tx, caller, oid, zone_id, resource_id, kind=kind, local_target=local_target)
     vdc_rules.store(tx, oid, get(tx, oid), after)
@@ -204,7 +205,7 @@ def remove_resource(
     Raises:
         NotFoundError: no such VDC.
         AuthorizationError: a right is missing.
-        InternalError: the VDC does not have the resource.
+        ConflictError: the VDC does not have the resource.
     """
     needs = [(Right.ADMIN, access.target_of(tx, Kind.VDC, oid))]
     if tx.row(Kind.ZONE.table, zone_id) is not None:

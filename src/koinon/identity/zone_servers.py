@@ -9,7 +9,7 @@ Source:   OpenNebula src/rm/api/ZoneAPI.cc, src/zone/Zone.cc, include/ZoneServer
 from __future__ import annotations
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import ActionError
+from koinon.errors import ActionError, InvalidChangeError
 from koinon.identity import access, zones
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
@@ -28,19 +28,19 @@ def add(tx: SharedTx, caller: Caller, oid: int, text: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the template can't be read, or a part is missing.
+        InvalidChangeError: the template can't be read, or a part is missing.
     """
     _require_admin(tx, caller, oid)
     try:
         server = Template.parse(text).vector("SERVER")
     except ValueError as error:
-        raise ActionError(str(error)) from error
+        raise InvalidChangeError(str(error)) from error
     if server is None:
-        raise ActionError("Missing SERVER in the template: write SERVER = [ NAME = ..., ENDPOINT = ... ].")
+        raise InvalidChangeError("Missing SERVER in the template: write SERVER = [ NAME = ..., ENDPOINT = ... ].")
     if not server.get("NAME"):
-        raise ActionError("Missing NAME in SERVER")
+        raise InvalidChangeError("Missing NAME in SERVER")
     if not (server.get("ENDPOINT") or server.get("ENDPOINT_GRPC")):
-        raise ActionError("Missing ENDPOINT or ENDPOINT_GRPC in SERVER")
+        raise InvalidChangeError("Missing ENDPOINT or ENDPOINT_GRPC in SERVER")
     zone = zones.get(tx, oid)
     server["ID"] = str(1 + max((_id(other) for other in zone.servers), default=-1))
     zone.servers.append(server)

@@ -14,8 +14,9 @@ from typing import Final
 import msgspec
 
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import ActionError, AllocationError, InternalError, NotFoundError, TakenError
+from koinon.errors import ActionError, AllocationError, DefectError, InvalidChangeError, InvalidError, NotFoundError, TakenError
 from koinon.identity import access, acl, pool_lists, template_updates
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.objects import xml
 from koinon.objects.acl import Right
 from koinon.objects.kinds import Kind
@@ -50,7 +51,7 @@ class Zone(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Zone:
-        """Read a stored row. Raises InternalError if its body is not one of a zone."""
+        """Read a stored row. Raises DefectError if its body is not one of a zone."""
         try:
             root = xml.parse(row.body)
             template, servers = root.find("TEMPLATE"), root.find("SERVER_POOL")
@@ -62,7 +63,7 @@ class Zone(msgspec.Struct):
                 [] if servers is None else Template.from_element(servers).vectors("SERVER"),
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of zone {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of zone {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""
@@ -103,20 +104,20 @@ def create(tx: SharedTx, caller: Caller, text: str) -> int:
     Raises:
         AllocationError: this zone is no master.
         AuthorizationError: the caller lacks ZONE:CREATE.
-        InternalError: the template can't be read, or has no ENDPOINT; the name is not allowed or taken.
+        InvalidError, TakenError: the template can't be read, or has no ENDPOINT; the name is not allowed, or taken.
     """
     if tx.state.role != "master":
         raise AllocationError(Kind.ZONE.label, "New zones can only be created at federation master")
     try:
         template = Template.parse(text)
     except ValueError as error:
-        raise InternalError(str(error)) from error
+        raise InvalidError(str(error)) from error
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.ZONE))
     name = template.get("NAME") or ""
     for attribute in ("NAME", "SERVER", *PROTECTED, *(() if caller.is_admin else RESTRICTED)):
         template.remove(attribute)
     if not template.get("ENDPOINT"):
-        raise InternalError("ENDPOINT not present in template.")
+        raise InvalidError("ENDPOINT not present in template.")
     return add(tx, name, template)
 
 
@@ -124,7 +125,7 @@ def add(tx: SharedTx, name: str, template: Template) -> int:
     """Add a zone's record, whoever asks; its id.
 
     Raises:
-        InternalError: the name is not allowed or taken.
+        InvalidError, TakenError: the name is not allowed, or taken.
     """
     require_name(name, Kind.ZONE)
     taken = tx.named(_TABLE, name)
@@ -139,7 +140,7 @@ def update(tx: SharedTx, caller: Caller, oid: int, text: str, update_type: int) 
     """Change a zone's template; what federation keeps there stays. Needs ZONE:MANAGE.
 
     Raises:
-        NotFoundError, AuthorizationError; BadArgumentError, InternalError as ``template_updates.updated``.
+        NotFoundError, AuthorizationError; BadArgumentError, InvalidError, RestrictedError as ``template_updates.updated``.
     """
     access.require(tx, caller, Right.MANAGE, access.target_of(tx, Kind.ZONE, oid))
     zone = get(tx, oid)
@@ -172,7 +173,8 @@ def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed or belongs to another zone.
+        InvalidChangeError: the name is not allowed.
+        ActionError: it belongs to another zone.
     """
     target = access.target_of(tx, Kind.ZONE, oid)
     zone = get(tx, oid)
@@ -184,8 +186,8 @@ def rename(tx: SharedTx, caller: Caller, oid: int, name: str) -> int:
         raise ActionError(f"zone cannot be renamed to {name} because it collides with zone {taken.oid}", object_id=oid)
     try:
         zone.name = require_name(name, Kind.ZONE)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     store(tx, zone)
     return oid
 
@@ -241,9 +243,9 @@ def document(tx: ReadTx, oid: int) -> bytes:
     return made
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All zones that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
-    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped, ascending=ascending), _POOL_TAIL]
+    return [_POOL_HEAD, *pool_lists.listing(tx, caller, Kind.ZONE, _escaped, ascending=ascending, selection=selection), _POOL_TAIL]
 
 
 def _escaped(row: PoolRow) -> bytes:

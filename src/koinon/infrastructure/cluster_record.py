@@ -12,7 +12,7 @@ import msgspec
 
 from koinon.database.local_pools import LocalPool
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError, NotFoundError
+from koinon.errors import DefectError, NotFoundError
 from koinon.objects import xml
 from koinon.objects.kinds import Kind
 from koinon.objects.template import Template
@@ -33,12 +33,12 @@ class Cluster(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: PoolRow) -> Cluster:
-        """Read a stored row. Raises InternalError if its body is not one of a cluster."""
+        """Read a stored row. Raises DefectError if its body is not one of a cluster."""
         try:
             template = xml.parse(row.body).find("TEMPLATE")
             return cls(row.oid, row.name, Template() if template is None else Template.from_element(template))
         except ValueError as error:
-            raise InternalError(f"The stored body of cluster {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of cluster {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> PoolRow:
         """The row to store."""

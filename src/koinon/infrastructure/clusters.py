@@ -11,8 +11,9 @@ from typing import Final, NoReturn
 
 from koinon.database.local_pools import Where
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, InternalError, NotFoundError, TakenError
+from koinon.errors import ActionError, InvalidChangeError, InvalidError, NotFoundError, TakenError
 from koinon.identity import access, template_updates
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.infrastructure import host_record, leftovers
 from koinon.infrastructure.cluster_record import DEFAULT, POOL, Cluster, get, target_of
 from koinon.infrastructure.host_record import Host
@@ -40,7 +41,7 @@ def create(tx: ZoneTx, caller: Caller, name: str) -> int:
 
     Raises:
         AuthorizationError: the caller lacks CLUSTER:CREATE.
-        InternalError: the name is not allowed or taken.
+        InvalidError, TakenError: the name is not allowed, or taken.
     """
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.CLUSTER))
     require_name(name, Kind.CLUSTER)
@@ -85,7 +86,8 @@ def rename(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed or belongs to another cluster.
+        InvalidChangeError: the name is not allowed.
+        ActionError: it belongs to another cluster.
     """
     cluster = get(tx, oid)
     access.require(tx, caller, Right.MANAGE, target_of(oid))
@@ -93,8 +95,8 @@ def rename(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
         return oid
     try:
         require_name(name, Kind.CLUSTER)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     taken = POOL.named(tx, name)
     if taken is not None:
         raise ActionError(f"cluster cannot be renamed to {name} because it collides with cluster {taken.oid}", object_id=oid)
@@ -148,13 +150,13 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_shown(tx, cluster)).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All clusters that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
 
     def body_of(row: PoolRow) -> str:
         return _shown(tx, Cluster.from_row(row))
 
-    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), ascending=ascending, body_of=body_of)
+    return listing(tx, caller, Kind.CLUSTER, POOL, Window(), ascending=ascending, selection=selection, body_of=body_of)
 
 
 def _for_move(tx: ReadTx, caller: Caller, oid: int, host_id: int) -> Host:

@@ -11,7 +11,7 @@ import msgspec
 
 from koinon.database.local_pools import LocalPool
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError, NotFoundError
+from koinon.errors import DefectError, NotFoundError
 from koinon.infrastructure import locks, permissions
 from koinon.infrastructure.locks import Lock
 from koinon.objects import xml
@@ -46,7 +46,7 @@ class Document(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: DocumentRow) -> Document:
-        """Read a stored row. Raises InternalError if its body is not one of a document."""
+        """Read a stored row. Raises DefectError if its body is not one of a document."""
         try:
             root = xml.parse(row.body)
             template = root.find("TEMPLATE")
@@ -63,7 +63,7 @@ class Document(msgspec.Struct):
                 Template() if template is None else Template.from_element(template),
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of document {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of document {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> DocumentRow:
         """The row to store."""

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from koinon.database.local_pools import Where
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, BadArgumentError, InternalError
+from koinon.errors import BadArgumentError, InvalidChangeError, InvalidError
 from koinon.identity import access, groups, template_updates, users
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.infrastructure import leftovers, locks, permissions
 from koinon.infrastructure.document_record import POOL, Document, get, target_of
 from koinon.infrastructure.pool_lists import Window, listing
@@ -39,12 +40,12 @@ def create(tx: ZoneTx, caller: Caller, text: str, kind_number: int) -> int:
 
     Raises:
         AuthorizationError: the caller may not.
-        InternalError: the template can't be read, or the name is missing or not allowed.
+        InvalidError: the template can't be read, or the name is missing or not allowed.
     """
     try:
         template = Template.parse(text)
     except ValueError as error:
-        raise InternalError(str(error)) from error
+        raise InvalidError(str(error)) from error
     access.require(tx, caller, Right.CREATE, access.new_object(caller, Kind.DOCUMENT))
     name = template.get("NAME") or ""
     template.remove("NAME")
@@ -58,7 +59,7 @@ def clone(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: the name is not allowed.
+        InvalidError: the name is not allowed.
     """
     source = get(tx, oid)
     access.require_all(tx, caller, [(Right.CREATE, access.new_object(caller, Kind.DOCUMENT)), (Right.USE, target_of(source))])
@@ -86,13 +87,13 @@ def rename(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed.
+        InvalidChangeError: the name is not allowed.
     """
     document = _allowed(tx, caller, Right.MANAGE, oid)
     try:
         document.name = require_name(name, Kind.DOCUMENT)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     POOL.update(tx, document.as_row())
     return oid
 
@@ -108,7 +109,7 @@ def chmod(tx: ZoneTx, caller: Caller, oid: int, wanted: Sequence[int]) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: a number is none of -1, 0 and 1.
+        InvalidError: a number is none of -1, 0 and 1.
     """
     document = get(tx, oid)
     right = Right.ADMIN if permissions.changes_admin(document.bits, wanted) else Right.MANAGE
@@ -171,14 +172,26 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_allowed(tx, caller, Right.USE, oid, minds_lock=False).as_row().body).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, flag: int, start: int, end: int, kind_number: int, *, ascending: bool = False) -> list[bytes]:
+def pool_document(
+    tx: ReadTx,
+    caller: Caller,
+    flag: int,
+    start: int,
+    end: int,
+    kind_number: int,
+    *,
+    ascending: bool = False,
+    selection: Selection = EVERYTHING,
+) -> list[bytes]:
     """The documents of one type that the caller may see, as chunks to be sent one after another; see ``listing`` for their order.
 
     Raises:
         BadArgumentError: there is no such flag.
     """
     of_type = Where("type = ?", (kind_number,))
-    return listing(tx, caller, Kind.DOCUMENT, POOL, Window(flag, start, end), ascending=ascending, conditions=[of_type])
+    return listing(
+        tx, caller, Kind.DOCUMENT, POOL, Window(flag, start, end), ascending=ascending, selection=selection, conditions=[of_type]
+    )
 
 
 def _allowed(tx: ReadTx, caller: Caller, right: Right, oid: int, *, minds_lock: bool = True) -> Document:

@@ -11,7 +11,7 @@ import msgspec
 
 from koinon.database.local_pools import LocalPool
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError, NotFoundError
+from koinon.errors import DefectError, NotFoundError
 from koinon.objects import xml
 from koinon.objects.kinds import Kind
 from koinon.objects.template import Template
@@ -55,7 +55,7 @@ class Host(msgspec.Struct):
 
     @classmethod
     def from_row(cls, row: HostRow) -> Host:
-        """Read a stored row. Raises InternalError if its body is not one of a host."""
+        """Read a stored row. Raises DefectError if its body is not one of a host."""
         try:
             root = xml.parse(row.body)
             template = root.find("TEMPLATE")
@@ -71,7 +71,7 @@ class Host(msgspec.Struct):
                 Template() if template is None else Template.from_element(template),
             )
         except ValueError as error:
-            raise InternalError(f"The stored body of host {row.oid} can't be read: {error}.", object_id=row.oid) from error
+            raise DefectError(f"The stored body of host {row.oid} can't be read: {error}.", object_id=row.oid) from error
 
     def as_row(self) -> HostRow:
         """The row to store."""

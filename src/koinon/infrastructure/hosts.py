@@ -10,8 +10,9 @@ import re
 from typing import Final
 
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, InternalError, TakenError
+from koinon.errors import ActionError, InvalidChangeError, InvalidError, TakenError
 from koinon.identity import access, template_updates
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.infrastructure import cluster_record, leftovers
 from koinon.infrastructure.host_record import DISABLED, INIT, OFFLINE, POOL, Host, get, target_of
 from koinon.infrastructure.pool_lists import Window, listing
@@ -42,7 +43,7 @@ def create(tx: ZoneTx, caller: Caller, name: str, im_mad: str, vm_mad: str, clus
     Raises:
         NotFoundError: no such cluster.
         AuthorizationError: the caller may not.
-        InternalError: a name is not allowed, or the host's is taken.
+        InvalidError, TakenError: a name is not allowed, or the host's is taken.
     """
     cluster = cluster_record.get(tx, cluster_record.DEFAULT if cluster_id == _DEFAULT_CLUSTER else cluster_id)
     needs = [(Right.CREATE, access.new_object(caller, Kind.HOST))]
@@ -81,15 +82,16 @@ def rename(tx: ZoneTx, caller: Caller, oid: int, name: str) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        ActionError: the name is not allowed or belongs to another host.
+        InvalidChangeError: the name is not allowed.
+        ActionError: it belongs to another host.
     """
     host = _allowed(tx, caller, Right.ADMIN, oid)
     if host.name == name:
         return oid
     try:
         require_name(name, Kind.HOST)
-    except InternalError as error:
-        raise ActionError(error.text, object_id=oid) from error
+    except InvalidError as error:
+        raise InvalidChangeError(error.text, object_id=oid) from error
     taken = POOL.named(tx, name)
     if taken is not None:
         raise ActionError(f"host cannot be renamed to {name} because it collides with host {taken.oid}", object_id=oid)
@@ -103,12 +105,12 @@ def set_status(tx: ZoneTx, caller: Caller, oid: int, status: int) -> int:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: another number.
+        InvalidError: another number.
     """
     host = _allowed(tx, caller, Right.ADMIN, oid)
     state = _STATE_OF.get(status)
     if state is None:
-        raise InternalError("Wrong status code", object_id=oid)
+        raise InvalidError("Wrong status code", object_id=oid)
     if state != host.state:
         host.state, host.previous = state, host.state
         POOL.update(tx, host.as_row())
@@ -120,9 +122,9 @@ def show(tx: ReadTx, caller: Caller, oid: int) -> bytes:
     return xml.escape(_allowed(tx, caller, Right.USE, oid).as_row().body).encode()
 
 
-def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False) -> list[bytes]:
+def pool_document(tx: ReadTx, caller: Caller, *, ascending: bool = False, selection: Selection = EVERYTHING) -> list[bytes]:
     """All hosts that the caller may see, as chunks to be sent one after another; see ``pool_lists.listing`` for their order."""
-    return listing(tx, caller, Kind.HOST, POOL, Window(), ascending=ascending)
+    return listing(tx, caller, Kind.HOST, POOL, Window(), ascending=ascending, selection=selection)
 
 
 def samples(tx: ReadTx, caller: Caller, oid: int) -> bytes:
@@ -144,6 +146,6 @@ def _allowed(tx: ReadTx, caller: Caller, right: Right, oid: int) -> Host:
 
 def _require_driver(name: str, what: str) -> None:
     if not name:
-        raise InternalError(f"{what}_NAME cannot be empty.")
+        raise InvalidError(f"{what}_NAME cannot be empty.")
     if _DRIVER_NAME.fullmatch(name) is None:
-        raise InternalError(f"{name[:64]!r} can't be a {what}: use letters, digits, '_', '.' and '-', at most 64.")
+        raise InvalidError(f"{name[:64]!r} can't be a {what}: use letters, digits, '_', '.' and '-', at most 64.")

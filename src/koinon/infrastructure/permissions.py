@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from koinon.database.transactions import ReadTx
-from koinon.errors import InternalError
+from koinon.errors import InvalidError
 from koinon.objects import xml
 from koinon.objects.template import Template
 from koinon.policy.caller import Caller
@@ -64,12 +64,12 @@ def changed(bits: int, wanted: Sequence[int]) -> int:
         wanted: for each of ``NAMES`` 1 to set it, 0 to clear it, -1 to keep it.
 
     Raises:
-        InternalError: another value.
+        InvalidError: another value.
     """
     for at, value in enumerate(wanted):
         bit = 0o400 >> at
         if value not in (-1, 0, 1):
-            raise InternalError("New permission values must be -1, 0 or 1")
+            raise InvalidError("New permission values must be -1, 0 or 1")
         if value >= 0:
             bits = bits & ~bit | bit * value
     return bits

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from koinon.database.transactions import ReadTx, ZoneTx
-from koinon.errors import ActionError, InternalError
+from koinon.errors import ActionError, ConflictError
 from koinon.identity import access
 from koinon.infrastructure.cluster_record import get, target_of
 from koinon.objects.acl import Right
@@ -22,10 +22,10 @@ def optimize(tx: ZoneTx, caller: Caller, oid: int) -> NoReturn:
 
     Raises:
         NotFoundError, AuthorizationError.
-        InternalError: there is no plan that could be filled.
+        ConflictError: there is no plan that could be filled.
     """
     _require_admin(tx, caller, oid)
-    raise InternalError("Can't find plan for existing cluster.")
+    raise ConflictError("Can't find plan for existing cluster.")
 
 
 def execute(tx: ZoneTx, caller: Caller, oid: int) -> NoReturn:

@@ -15,6 +15,7 @@ from koinon.database.local_pools import LocalPool, Row, Where
 from koinon.database.transactions import ReadTx
 from koinon.errors import BadArgumentError
 from koinon.identity import access, pool_lists
+from koinon.identity.pool_lists import EVERYTHING, Selection
 from koinon.objects import xml
 from koinon.objects.kinds import Kind
 from koinon.policy.caller import Caller
@@ -54,6 +55,7 @@ def listing(
     window: Window,
     *,
     ascending: bool,
+    selection: Selection = EVERYTHING,
     conditions: Iterable[Where] = (),
     body_of: Callable[[Row], str] = lambda row: row.body,
 ) -> list[bytes]:
@@ -64,16 +66,19 @@ def listing(
         caller: who asks; sees what they may USE.
         kind: the kind of object.
         pool: its table.
-        window: which part.
+        window: which part, as XML-RPC's callers say it.
         ascending: whether the smallest id comes first; the caller's or the group's template may say other.
+        selection: which part of that part.
         conditions: what else must hold.
         body_of: what to show of a row.
 
     Raises:
         BadArgumentError: there is no such flag.
     """
-    wanted = [*conditions, *_of_flag(caller, window.flag), *_of_range(window), *_may_see(tx, caller, kind)]
-    rows = pool.rows(tx, wanted, ascending=pool_lists.is_ascending(tx, caller, ascending), page=window.page)
+    ascending = pool_lists.is_ascending(tx, caller, ascending)
+    wanted = [*conditions, *_of_flag(caller, window.flag), *_of_range(window), *_of_selection(selection, ascending)]
+    page = window.page if selection.limit is None else (0, selection.limit)
+    rows = pool.rows(tx, [*wanted, *_may_see(tx, caller, kind)], ascending=ascending, page=page)
     root = f"{kind.acl_name}_POOL"
     return [xml.escape(f"<{root}>").encode(), xml.escape("".join(map(body_of, rows))).encode(), xml.escape(f"</{root}>").encode()]
 
@@ -96,6 +101,13 @@ def _of_range(window: Window) -> list[Where]:
     if window.end == _UNBOUNDED:
         return [Where("oid >= ?", (window.start,))]
     return [Where("oid BETWEEN ? AND ?", (window.start, window.end))]
+
+
+def _of_selection(selection: Selection, ascending: bool) -> list[Where]:
+    found = [Where("name = ?", (selection.name,))] if selection.name else []
+    if selection.after is not None:
+        found.append(Where("oid > ?" if ascending else "oid < ?", (selection.after,)))
+    return found
 
 
 def _may_see(tx: ReadTx, caller: Caller, kind: Kind) -> list[Where]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import IntFlag
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -43,6 +43,9 @@ class Right(IntFlag):
 
 
 _RIGHT_NAMES: Final = {"USE": 1, "MANAGE": 2, "ADMIN": 4, "CREATE": 8}
+Part: TypeAlias = Literal["user", "resource", "rights", "zone"]
+PARTS: Final[tuple[Part, ...]] = ("user", "resource", "rights", "zone")
+
 USE: Final = Right.USE
 MANAGE: Final = Right.MANAGE
 ADMIN: Final = Right.ADMIN
@@ -122,14 +125,11 @@ class Rule(msgspec.Struct, frozen=True):
         parts = text.split()
         if len(parts) not in (3, 4):
             raise ValueError(f"a rule has the parts USER RESOURCES RIGHTS [ZONE], and {text!r} has {len(parts)}")
-        kinds, slash, selected = parts[1].partition("/")
-        if not slash:
-            raise ValueError(f"the resources {parts[1]!r} lack a '/', as in VM+NET/@12")
         return cls(
-            user=_selected(parts[0], "user", "#@*"),
-            resource=resource((_kind(name) for name in kinds.split("+")), _selected(selected, "resource", "#@%*")),
-            rights=_rights(parts[2]),
-            zone=_selected(parts[3], "zone", "#*") if len(parts) == 4 else zone(default_zone),
+            user=parse_part("user", parts[0]),
+            resource=parse_part("resource", parts[1]),
+            rights=parse_part("rights", parts[2]),
+            zone=parse_part("zone", parts[3]) if len(parts) == 4 else zone(default_zone),
         )
 
     @classmethod
@@ -143,12 +143,38 @@ class Rule(msgspec.Struct, frozen=True):
 
     def text(self) -> str:
         """The rule as OpenNebula prints it in STRING; ``??`` stands for a missing selector."""
+        user, _, rights, zone = self.parts()
         kinds = "+".join(kind.acl_name for kind in _PRINTED if self.resource & kind.bit)
+        return f"{user} {kinds}/{_sign(self.resource, (GROUP, INDIVIDUAL, CLUSTER, ALL))} {rights} {zone}"
+
+    def parts(self) -> tuple[str, str, str, str]:
+        """The four parts as ``parse_part`` reads them; unlike ``text`` they name the kind ACL, which OpenNebula does not print."""
+        kinds = "+".join(kind.acl_name for kind in Kind if self.resource & kind.bit)
         rights = "+".join(name for name, bit in _RIGHT_NAMES.items() if self.rights & bit)
         return (
-            f"{_sign(self.user, (GROUP, INDIVIDUAL, ALL))} {kinds}/{_sign(self.resource, (GROUP, INDIVIDUAL, CLUSTER, ALL))}"
-            f" {rights} {_sign(self.zone, (INDIVIDUAL, ALL))}"
+            _sign(self.user, (GROUP, INDIVIDUAL, ALL)),
+            f"{kinds}/{_sign(self.resource, (GROUP, INDIVIDUAL, CLUSTER, ALL))}",
+            rights,
+            _sign(self.zone, (INDIVIDUAL, ALL)),
         )
+
+
+def parse_part(part: Part, text: str) -> int:
+    """The number of one part of a rule: ``@5``, ``VM+NET/@12``, ``USE+MANAGE`` or ``#0``.
+
+    Raises:
+        ValueError: it can't be read; the text says what is allowed.
+    """
+    if part == "user":
+        return _selected(text, "user", "#@*")
+    if part == "rights":
+        return _rights(text)
+    if part == "zone":
+        return _selected(text, "zone", "#*")
+    kinds, slash, selected = text.partition("/")
+    if not slash:
+        raise ValueError(f"the resources {text!r} lack a '/', as in VM+NET/@12")
+    return resource((_kind(name) for name in kinds.split("+")), _selected(selected, "resource", "#@%*"))
 
 
 def problems(rule: Rule) -> list[str]:

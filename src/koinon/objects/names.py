@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from koinon.errors import InternalError
+from koinon.errors import InvalidError
 from koinon.objects.characters import forbidden_in
 from koinon.objects.kinds import Kind
 
@@ -21,19 +21,19 @@ def require_name(name: str, kind: Kind) -> str:
     """Return ``name`` if an object of this kind may have it.
 
     Raises:
-        InternalError: empty, longer than 128 bytes, or with a character that is not allowed; OpenNebula's text.
+        InvalidError: empty, longer than 128 bytes, or with a character that is not allowed; OpenNebula's text.
     """
     if not name:
-        raise InternalError("Invalid NAME, it cannot be empty")
+        raise InvalidError("Invalid NAME, it cannot be empty")
     never = _NEVER_IN.get(kind, _NEVER)
     for character in name:
         if character in never:
             word = "character" if kind is Kind.USER else "char"
-            raise InternalError(f"Invalid NAME, {word} '{character}' is not allowed")
+            raise InvalidError(f"Invalid NAME, {word} '{character}' is not allowed")
     # Names stand in XML without CDATA: what XML can't hold would spoil every list that shows the object.
     found = forbidden_in(name)
     if found is not None:
-        raise InternalError(f"Invalid NAME, char {found} is not allowed")
+        raise InvalidError(f"Invalid NAME, char {found} is not allowed")
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise InternalError(f"Invalid NAME, max length is {MAX_NAME_BYTES} chars")
+        raise InvalidError(f"Invalid NAME, max length is {MAX_NAME_BYTES} chars")
     return name

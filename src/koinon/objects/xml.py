@@ -5,6 +5,8 @@ Source: OpenNebula include/NebulaUtil.h; XML 1.0 section 2.2 (Char).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lxml import etree
 
 Element = etree._Element  # the name lxml gives the type of its nodes
@@ -35,6 +37,38 @@ def parse(text: str) -> Element:
     if root.getroottree().docinfo.internalDTD is not None:
         raise ValueError("a DOCTYPE is not allowed")
     return root
+
+
+def children(raw: bytes, root: str, step: int) -> Iterator[Element]:
+    """The elements in the root of a document of our own, one after another; each is emptied before the next comes.
+
+    Args:
+        raw: the document.
+        root: name of its root element.
+        step: how many bytes to read at a time.
+
+    Raises:
+        ValueError: not well-formed, or another root.
+    """
+    parser = etree.XMLPullParser(("start", "end"), resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True)
+    depth = 0
+    try:
+        for at in range(0, len(raw), step):
+            parser.feed(raw[at : at + step])
+            for event, element in parser.read_events():
+                assert isinstance(element, Element)  # only namespaces, which were not asked for, are something else
+                if event == "start":
+                    depth += 1
+                    if depth == 1 and element.tag != root:
+                        raise ValueError(f"it is a {element.tag}")
+                else:
+                    depth -= 1
+                    if depth == 1:
+                        yield element
+                        element.clear()
+        parser.close()
+    except etree.XMLSyntaxError as error:
+        raise ValueError(str(error)) from error
 
 
 def text_of(parent: Element, tag: str, default: str = "") -> str:

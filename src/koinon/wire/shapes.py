@@ -7,10 +7,12 @@ Source:   OpenNebula share/doc/xsd.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
+
+from koinon.wire import rule_fields
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -18,7 +20,9 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Integer(msgspec.Struct, frozen=True):
-    """A whole number."""
+    """A whole number; ``doc`` says what is special about it."""
+
+    doc: str = ""
 
 
 class Attributes(msgspec.Struct, frozen=True):
@@ -45,7 +49,14 @@ class Many(msgspec.Struct, frozen=True):
     shape: Shape
 
 
-Shape: TypeAlias = Text | Integer | Attributes | Fields | Items | Many
+class Derived(msgspec.Struct, frozen=True):
+    """A field that no element holds: ``make`` computes it from the others, or None for nothing. ``schema`` is the name of its schema."""
+
+    schema: str
+    make: Callable[[Mapping[str, Any]], Any]
+
+
+Shape: TypeAlias = Text | Integer | Attributes | Fields | Items | Many | Derived
 
 TEXT: Final = Text()
 INT: Final = Integer()
@@ -67,11 +78,12 @@ _QUOTAS: Final[dict[str, Shape]] = {
 }
 _OF_POOL: Final = Many(_fields("ID", also=_QUOTAS))
 _ALL_QUOTAS: Final = "DATASTORE_QUOTA NETWORK_QUOTA VM_QUOTA IMAGE_QUOTA"
+_VLAN_RULES: Final = _fields("ID", RULE=Many(_fields("", "ID SCOPE VNTEMPLATE")))
 _LOGIN_TOKEN: Final = _fields("EXPIRATION_TIME EGID", "TOKEN")
 
 
 def _placed(kind: str) -> Shape:
-    return Items(kind, _fields(f"ZONE_ID {kind}_ID"))
+    return Items(kind, _fields("ZONE_ID", also={f"{kind}_ID": Integer("-10 is all of the zone.")}))
 
 
 _USER: Final = _fields(
@@ -92,7 +104,7 @@ _GROUP: Final = _fields(
     USERS=IDS,
     ADMINS=IDS,
     also=_QUOTAS,
-    VLAN_RULES=FREE,
+    VLAN_RULES=_VLAN_RULES,
     DEFAULT_GROUP_QUOTAS=_fields(also=_QUOTAS),
 )
 _VDC: Final = _fields(
@@ -105,7 +117,13 @@ _VDC: Final = _fields(
     VNETS=_placed("VNET"),
     TEMPLATE=FREE,
 )
-_ACL: Final = _fields("ID", "USER RESOURCE RIGHTS ZONE STRING")
+_ACL: Final = _fields(
+    "ID",
+    "USER RESOURCE RIGHTS ZONE STRING",
+    "PARTS FIELDS",
+    PARTS=Derived("RuleParts", rule_fields.parts_of),
+    FIELDS=Derived("RuleFields", rule_fields.fields_of),
+)
 _SERVER: Final = _fields(
     "ID STATE TERM VOTEDFOR COMMIT LOG_INDEX FEDLOG_INDEX", "ENDPOINT NAME", "STATE TERM VOTEDFOR COMMIT LOG_INDEX FEDLOG_INDEX"
 )
@@ -138,11 +156,12 @@ DOCUMENTS: Final[dict[str, Fields | Items | Attributes]] = {
     "USER": _USER,
     "USER_POOL": _fields(USER=Many(_USER), QUOTAS=_OF_POOL, DEFAULT_USER_QUOTAS=_fields(also=_QUOTAS)),
     "GROUP": _GROUP,
-    "GROUP_POOL": _fields(GROUP=Many(_GROUP), QUOTAS=_OF_POOL, DEFAULT_GROUP_QUOTAS=_fields(also=_QUOTAS)),
+    "GROUP_POOL": _fields(GROUP=Many(_GROUP), QUOTAS=_OF_POOL, VLAN_RULES=Many(_VLAN_RULES), DEFAULT_GROUP_QUOTAS=_fields(also=_QUOTAS)),
     "DEFAULT_USER_QUOTAS": _fields(also=_QUOTAS),
     "DEFAULT_GROUP_QUOTAS": _fields(also=_QUOTAS),
     "VDC": _VDC,
     "VDC_POOL": _fields(VDC=Many(_VDC)),
+    "ACL": _ACL,
     "ACL_POOL": _fields(ACL=Many(_ACL)),
     "ZONE": _ZONE,
     "ZONE_POOL": _fields(ZONE=Many(_ZONE)),
@@ -164,9 +183,11 @@ def schema(shape: Shape) -> dict[str, Any]:
     if isinstance(shape, Text):
         return {"type": "string"}
     if isinstance(shape, Integer):
-        return {"type": "integer"}
+        return {"type": "integer"} | ({"description": shape.doc} if shape.doc else {})
     if isinstance(shape, Attributes):
         return {"$ref": "#/components/schemas/Attributes"}
+    if isinstance(shape, Derived):
+        return {"$ref": f"#/components/schemas/{shape.schema}"}
     if isinstance(shape, Items | Many):
         return {"type": "array", "items": schema(shape.shape)}
     return {

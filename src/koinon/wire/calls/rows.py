@@ -93,6 +93,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return SIGNATURES[self.name]
 
     @property
+    def noun(self) -> str:
+        """What it is about: the middle of its name."""
+        return self.name.split(".")[1]
+
+    @property
     def hidden(self) -> tuple[int, ...]:
         """Positions in ``signature`` that are never logged."""
         return tuple(position for position, param in enumerate(self.signature) if param.secret)
