@@ -7,7 +7,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check
 # Start times triple without bytecode, and some environments keep Python from writing it by itself.
 COMPILE := $(BIN)/python -m compileall -qq
 
-.PHONY: help demo test soak check bench lock format compile
+.PHONY: help demo test soak check bench guides lock format compile
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -42,6 +42,9 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 
 bench: compile ## measure this machine and print the tables of docs/performance.md
 	$(BIN)/python -m bench
+
+guides: compile ## put what the commands in README.md and docs/guide show now into these pages
+	KOINON_REWRITE_GUIDE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -k the_page_shows tests/acceptance tests/api/test_json_guide.py
 
 format: $(STAMP) ## let ruff arrange the code
 	$(BIN)/ruff check --fix .

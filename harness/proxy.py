@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from enum import Enum
@@ -76,7 +77,10 @@ class _Connection:
                 writer.write(data)
                 await writer.drain()
             with contextlib.suppress(OSError):
-                writer.write_eof()
+                if writer.can_write_eof():
+                    writer.write_eof()
+                else:  # TLS knows no half of an end
+                    writer.close()
 
         delivery = asyncio.ensure_future(deliver())
         try:
@@ -105,11 +109,13 @@ class Link:
         port: where to dial.
         target: the port behind it.
         delay_s: how long each byte is under way, one way; may be changed at any time.
+        tls: with it, whoever dials must speak TLS; the target gets what was said, in clear.
     """
 
-    def __init__(self, target: int, *, delay_s: float = 0.0) -> None:
+    def __init__(self, target: int, *, delay_s: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
         self.delay_s = delay_s
+        self.tls = tls
         self.port = free_port()
         self.flowing: dict[Direction, asyncio.Event] = {}
         self._budget: dict[Direction, int | None] = dict.fromkeys(Direction)
@@ -169,7 +175,7 @@ class Link:
         for direction in Direction:
             self.flowing[direction] = asyncio.Event()
             self.flowing[direction].set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self.tls)
 
     async def _end(self) -> None:
         if self._server is not None:

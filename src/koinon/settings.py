@@ -90,7 +90,7 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     #: `innodb_flush_log_at_trx_commit` (not 1 in MariaDB). Acknowledged writes can then be lost; without this the zone does not start.
     accept: Dangers = ""
     #: Free space in MiB below which writes are refused, so that a full disk never cuts one in half; of SQLite only. 0: not checked.
-    disk_reserve_mib: Annotated[int, Meta(ge=0, le=1_000_000)] = 64
+    disk_reserve_mib: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 64
 
     @property
     def engine(self) -> str:

@@ -1,0 +1,26 @@
+"""The page of the command line is true: its commands are run against a master and a slave, and show what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.acceptance import guide_page
+from tests.acceptance.machines import Machines
+
+PAGE: Final = guide_page.GUIDES / "command-line.md"
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    """Athens, the master, and corinth."""
+    with Machines(tmp_path, "athens corinth").running(federated=2) as made:
+        yield made
+
+
+def test_the_page_shows_what_its_commands_show(machines: Machines) -> None:
+    seen, shown = guide_page.follow(PAGE, machines.do)
+    assert seen == shown
