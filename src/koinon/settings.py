@@ -325,7 +325,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"[zone] name: {_shown(settings.zone.name)} is not allowed; {_allowed(ZoneName)}"
     if settings.state_dir and (not settings.state_dir.startswith("/") or _UNPRINTABLE.search(settings.state_dir)):
         yield f"state_dir: {_shown(settings.state_dir)} is not an absolute path"
-    if url and not _is_database(url):
+    if url and not is_database(url):
         yield (
             f"[database] url: {_shown(without_password(url))} is not allowed; it must look like sqlite:////absolute/path, "
             "postgresql://user@host/database or mysql://user@host/database"
@@ -345,7 +345,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"[federation] log_cap: {federation.log_cap} is below log_keep ({federation.log_keep}), which is always kept"
 
 
-def _is_database(url: str) -> bool:
+def is_database(url: str) -> bool:
+    """Whether a text has the form of a database's address."""
     if _UNPRINTABLE.search(url):
         return False
     if url.startswith(_SERVERS):

@@ -221,8 +221,12 @@ class MariaDB:
     def migrator(self) -> Any:
         return self._open(autocommit=False, silence_s=None)  # a large table takes its time
 
-    def version_table(self, connection: Connection) -> bool:
-        return bool(connection.execute("SHOW TABLES LIKE 'alembic_version'").fetchone())
+    def has_table(self, connection: Connection, name: str) -> bool:
+        found = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?", (name,))
+        return found.fetchone() is not None
+
+    def go_on_numbering(self, connection: Connection, table: str) -> None:
+        """It takes one more than the greatest."""
 
     def tidy(self) -> None:
         """Purging is the server's."""

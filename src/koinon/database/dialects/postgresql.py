@@ -187,8 +187,12 @@ class PostgreSQL:
     def migrator(self) -> Any:
         return psycopg.connect(self._url, client_encoding="utf8", connect_timeout=servers.CONNECT_TIMEOUT_S)
 
-    def version_table(self, connection: Connection) -> bool:
-        return connection.execute("SELECT to_regclass('alembic_version')").fetchone()[0] is not None
+    def has_table(self, connection: Connection, name: str) -> bool:
+        return connection.execute("SELECT to_regclass(?)", (name,)).fetchone()[0] is not None
+
+    def go_on_numbering(self, connection: Connection, table: str) -> None:
+        """A sequence does not see what is written by hand."""
+        connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 0) + 1, false) FROM {table}")
 
     def tidy(self) -> None:
         """Autovacuum is the server's."""
