@@ -13,7 +13,7 @@ import pytest
 from harness import engines
 from koinon.daemon import moving
 from koinon.database import backup_file, migrations
-from koinon.database.contents import TABLES, Filling
+from koinon.database.contents import TABLES, Filling, unserved
 from koinon.database.database import Database
 from koinon.database.dialects import choose
 from koinon.database.transactions import SharedTx
@@ -369,5 +369,6 @@ def test_tables_of_someone_else_are_not_taken_for_ours(tmp_path: Path) -> None:
     with engines.by_hand(tmp_path / "other" / "koinon.db") as connection:
         connection.execute("CREATE TABLE acl (mine INTEGER)")
     other = settings(tmp_path / "other")
-    with pytest.raises(UnavailableError, match=r"tables of the same names \(acl\)"):
-        Filling(choose(other.database.url), Mark("a test", "Nothing."), replace=False)
+    dialect = choose(other.database.url)
+    with unserved(dialect) as connection, pytest.raises(UnavailableError, match=r"tables of the same names \(acl\)"):
+        Filling(dialect, connection, Mark("a test", "Nothing."), replace=False)

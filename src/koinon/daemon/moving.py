@@ -9,7 +9,7 @@ Not here: what is printed (cli/moving.py); what a federation does with a zone th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from koinon.daemon.bootstrap import ONE_AUTH
 from koinon.daemon.secret_files import SERVER_AUTH
 from koinon.database import backup_file, migrations
 from koinon.database.backup_file import Backup, Header, KeyFile
-from koinon.database.contents import TABLES, Filling, Reading, Tell, Total
+from koinon.database.contents import TABLES, Filling, Reading, Tell, Total, unserved
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Dialect
 from koinon.database.unfinished import Mark
@@ -69,7 +69,8 @@ def copy(settings: Settings, to: str, *, replace: bool, tell: Tell) -> dict[str,
 def _copy(source: Dialect, reading: Reading, target: Dialect, *, stopped: bool, replace: bool, tell: Tell) -> Totals:
     again = "with the zone stopped, give the command `koinon database copy` again: it goes on from what is here"
     broken = Mark(source.place, f"It was interrupted: {again}.")
-    with Filling(target, broken, replace=replace) as filling:
+    with unserved(target) as connection:
+        filling = Filling(target, connection, broken, replace=replace)
         totals: Totals = {}
         for table, columns in TABLES.items():
             tell(f"copying {table}")
@@ -155,7 +156,8 @@ def restore(settings: Settings, path: Path, *, replace: bool, tell: Tell) -> dic
                 f"--config. With --replace they are renamed (NAME{_BEFORE}). Nothing was changed."
             )
         mark = Mark("a backup", "Give the command `koinon restore` again.")
-        with _plain_errors(target), Filling(target, mark, replace=replace, schema=backup.header.schema) as filling:
+        with _plain_errors(target), unserved(target) as connection:
+            filling = Filling(target, connection, mark, replace=replace, schema=backup.header.schema)
             totals: Totals = {}
             for table, columns, rows in backup.tables():
                 tell(f"restoring {table}")
@@ -238,15 +240,11 @@ def _plain_errors(dialect: Dialect) -> Iterator[None]:
 @contextmanager
 def _held(dialect: Dialect) -> Iterator[bool]:
     """Whether no server runs on a database; if so none can start on it within the block."""
-    try:
-        dialect.claim()
-        session = dialect.writer()
-    except UnavailableError:
-        dialect.release()
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        session.close()
-        dialect.release()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(unserved(dialect))
+        except UnavailableError:
+            held = False
+        else:
+            held = True
+        yield held

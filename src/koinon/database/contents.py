@@ -9,6 +9,7 @@ Not here: which database is filled from which, and what an operator is told (dae
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Self
@@ -134,43 +135,46 @@ class Reading:
         yield COUNTERS, total
 
 
+@contextmanager
+def unserved(dialect: Dialect) -> Iterator[Connection]:
+    """A session that writes to a database which no server serves, for a ``with`` within which none can start.
+
+    Raises:
+        UnavailableError: a server runs on it.
+    """
+    dialect.claim()
+    try:
+        connection = dialect.writer()
+        try:
+            yield connection
+        finally:
+            dialect.rollback(connection)
+            connection.close()
+    finally:
+        dialect.release()
+
+
 class Filling:
-    """A database that is filled from elsewhere, closed until it is whole. For a ``with``; what breaks leaves it closed.
+    """A database that is filled from elsewhere: closed until ``open``, whatever breaks before.
 
     Args:
-        dialect: engine and place; nobody else may serve it.
+        dialect: engine and place.
+        connection: from ``unserved``.
         mark: what it says of itself meanwhile.
         replace: give up what it holds. Without, it has to be empty or unfinished. What an earlier attempt from the same source has put
             there is not put again (``has``).
         schema: the version that the rows are of.
 
     Raises:
-        UnavailableError: somebody serves it, it is not fit, or not empty.
+        UnavailableError: it is not fit, or not empty.
     """
 
-    def __init__(self, dialect: Dialect, mark: Mark, *, replace: bool, schema: str = migrations.HEAD) -> None:
+    def __init__(self, dialect: Dialect, connection: Connection, mark: Mark, *, replace: bool, schema: str = migrations.HEAD) -> None:
         self._dialect = dialect
+        self._connection = connection
         self._schema = schema
-        dialect.claim()
-        try:
-            self._connection = dialect.writer()
-            try:
-                dialect.require_fit(self._connection)
-                self._kept = self._open(mark, replace)
-            except BaseException:
-                self._connection.close()
-                raise
-        except BaseException:
-            dialect.release()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, _error: BaseException | None, _traceback: object) -> None:
-        self._dialect.rollback(self._connection)
-        self._connection.close()
-        self._dialect.release()
+        dialect.require_fit(connection)
+        self._kept = self._close(mark, replace)
 
     def has(self, table: str, rows: Callable[[], Iterable[Row]]) -> Total | None:
         """The total of a table that an earlier attempt has left as it is to be; None if it must be put."""
@@ -228,7 +232,7 @@ class Filling:
         """Let it say something else of itself."""
         set_mark(self._dialect, self._connection, mark)
 
-    def _open(self, mark: Mark, replace: bool) -> bool:
+    def _close(self, mark: Mark, replace: bool) -> bool:
         """Mark the database and make its tables; whether some hold what an earlier attempt has put there."""
         dialect, connection = self._dialect, self._connection
         there = [name for name in (migrations.TABLE, *TABLES) if dialect.has_table(connection, name)]
