@@ -31,9 +31,9 @@ class Mark(msgspec.Struct, frozen=True):
 def set_mark(dialect: Dialect, connection: Connection, mark: Mark) -> None:
     """Close a database, or let one that is closed say something else."""
     if not dialect.has_table(connection, _TABLE):
-        connection.execute(f"CREATE TABLE {_TABLE} (source VARCHAR({_LENGTH}), remedy VARCHAR({_LENGTH}))")
+        connection.execute(f"CREATE TABLE {_TABLE} (id INTEGER PRIMARY KEY, source VARCHAR({_LENGTH}), remedy VARCHAR({_LENGTH}))")
     connection.execute(f"DELETE FROM {_TABLE}")
-    connection.execute(f"INSERT INTO {_TABLE} (source, remedy) VALUES (?, ?)", (mark.source[:_LENGTH], mark.remedy[:_LENGTH]))
+    connection.execute(f"INSERT INTO {_TABLE} (id, source, remedy) VALUES (1, ?, ?)", (mark.source[:_LENGTH], mark.remedy[:_LENGTH]))
 
 
 def remove_mark(connection: Connection) -> None:
