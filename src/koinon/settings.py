@@ -81,8 +81,9 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     """Where this zone's rows are kept."""
 
     #: Address of the database: `sqlite:////absolute/path`, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` (with libpq's options, such as
-    #: several hosts and `?target_session_attrs=read-write`, or `sslmode`), or `mysql://USER:PASSWORD@HOST:PORT/DATABASE` for MariaDB (with
-    #: `?unix_socket=`, `ssl_ca=`, `ssl_cert=`, `ssl_key=`). PostgreSQL 15, MariaDB 10.11 or newer; the database must exist, be UTF-8, and
+    #: `?sslmode=`), or `mysql://USER:PASSWORD@HOST:PORT/DATABASE` for MariaDB (with `?unix_socket=`, `ssl_ca=`, `ssl_cert=`, `ssl_key=`).
+    #: Instead of one `HOST:PORT` there may be several with commas between: the first one that takes writes is used.
+    #: PostgreSQL 15, MariaDB 10.11 or newer; the database must exist, be UTF-8, and
     #: the user must be allowed to make tables in it. Empty: `koinon.db` in the state directory. With a password in it, keep this file from
     #: others (mode 600).
     url: str = ""

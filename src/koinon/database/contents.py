@@ -239,9 +239,9 @@ class Filling:
         left = mark_of(dialect, connection)
         goes_on = left is not None and left.source == mark.source and migrations.version(dialect, connection) == self._schema
         if there and not replace and left is None:
+            what = "a zone" if there[0] == migrations.TABLE else f"tables of the same names ({there[0]})"
             raise UnavailableError(
-                f"{dialect.place} is not empty: it holds a zone, or tables of the same names ({there[0]}). Name another database, or give "
-                "what it holds up with --replace."
+                f"{dialect.place} is not empty: it holds {what}. Name another database, or give what it holds up with --replace."
             )
         set_mark(dialect, connection, mark)
         if not goes_on:
