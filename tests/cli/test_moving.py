@@ -41,7 +41,7 @@ def koinon(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path) -> None:
+def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "nightly"
     written = koinon("backup", file, "--config", config)
     assert written.returncode == 0, written.stderr
@@ -57,7 +57,8 @@ def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path) -
     copied = koinon("database", "copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--config", config)
     assert copied.returncode == 0, copied.stderr
     assert "ready" in copied.stdout
-    again = koinon("database", "copy", "--to", f"sqlite:///{tmp_path}/copy.db", "--config", config)
+    monkeypatch.setenv("KOINON_COPY_TO", f"sqlite:///{tmp_path}/copy.db")
+    again = koinon("database", "copy", "--config", config)
     assert again.returncode == 1
     assert "--replace" in again.stderr
 

@@ -18,7 +18,13 @@ if TYPE_CHECKING:  # every command would pay for it at its start
 
 PATH = click.Path(path_type=Path)
 CONFIG = click.Option(["--config"], metavar="FILE", type=PATH, help="The zone's settings: the FILE given to `koinon server`.")
-TO = click.Option(["--to"], metavar="URL", required=True, help="Address of the other database, as `url` in [database].")
+TO = click.Option(
+    ["--to"],
+    metavar="URL",
+    required=True,
+    envvar="KOINON_COPY_TO",
+    help="Address of the other database, as `url` in [database]; or put it in KOINON_COPY_TO, where others do not see its password.",
+)
 REPLACE = click.Option(["--replace"], is_flag=True, help="Give up what that database holds.")
 RESTORE_OVER = click.Option(["--replace"], is_flag=True, help="Give up what the zone's database holds; rename key files that differ.")
 FILE = click.Argument(["file"], type=PATH)
