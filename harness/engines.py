@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,6 +157,43 @@ class PostgreSQL(Server):
     def _command(self, data: Path) -> list[str | Path]:
         own = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "shared_buffers=32MB", *self._options]
         return [self._programs / "postgres", "-D", data, "-p", str(self.port), *(part for option in own for part in ("-c", option))]
+
+
+class Standby(PostgreSQL):
+    """A PostgreSQL that follows another one, from whose data it is made at its first start."""
+
+    def __init__(self, primary: PostgreSQL, *options: str) -> None:
+        self._primary = primary
+        super().__init__("wal_retrieve_retry_interval=200ms", *options)
+
+    def url(self, name: str) -> str:
+        return super().url(name) + "&target_session_attrs=any"
+
+    def _setup(self, data: Path) -> list[str | Path]:
+        source = f"host={self._primary.folder} port={self._primary.port} user=koinon application_name=standby"
+        return [self._programs / "pg_basebackup", "-D", data, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"]
+
+    def become_synchronous(self) -> None:
+        """From now on the primary acknowledges nothing that we do not hold."""
+        self._primary.administer("ALTER SYSTEM SET synchronous_standby_names = 'standby'", "SELECT pg_reload_conf()")
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._primary.administer("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"):
+            assert time.monotonic() < deadline, "the standby does not follow"
+            time.sleep(0.05)
+
+    def receiver(self) -> int:
+        """The process id of what takes the primary's log."""
+        return int(self.administer("SELECT pid FROM pg_stat_wal_receiver")[0][0])
+
+    def promote(self) -> None:
+        """Become a primary."""
+        assert self.administer("SELECT pg_promote()") == [(True,)]
+
+
+def either(servers: Sequence[PostgreSQL], name: str) -> str:
+    """The address of a database of whichever of these servers is the primary."""
+    hosts = ",".join(str(server.folder) for server in servers)
+    return f"postgresql://koinon@/{name}?host={hosts}&port={','.join(str(server.port) for server in servers)}"
 
 
 class MariaDB(Server):

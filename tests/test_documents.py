@@ -9,10 +9,12 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from koinon.cli import moving_commands
 from koinon.cli.main import root
 
 ROOT = Path(__file__).parents[1]
@@ -130,17 +132,23 @@ def test_make_targets_that_are_named_exist() -> None:
 
 def test_commands_in_the_guide_exist() -> None:
     """Each command in a block of shell, and each in the text, is one that the command line has, with options that it has."""
-    commands = root(lambda config: 0)
+    commands = root(lambda config: 0, moving_commands.commands(_nothing))
     runner = CliRunner()
     seen = set()
     for document in DOCUMENTS:
-        for noun, verb in re.findall(r"\bkoinon (federation|user|group|acl|zone) ([a-z][a-z-]+)", document.read_text()):
+        for noun, verb in re.findall(r"\bkoinon (database|federation|user|group|acl|zone) ([a-z][a-z-]+)", document.read_text()):
             seen.add((noun, verb))
         for noun, verb in re.findall(r"(?:^|[`$ (])one(user|group|acl|zone) ([a-z][a-z-]+)", document.read_text(), re.MULTILINE):
             seen.add((noun, verb))
-    assert ("federation", "join") in seen
+    assert {("federation", "join"), ("database", "copy")} <= seen
     for noun, verb in sorted(seen):
         assert runner.invoke(commands, [noun, verb, "--help"]).exit_code == 0, f"koinon {noun} {verb}"
+    for verb in ("backup", "restore"):
+        assert runner.invoke(commands, [verb, "--help"]).exit_code == 0
+
+
+def _nothing(operation: str, config: Path | None, **arguments: object) -> dict[str, Any]:
+    raise AssertionError(f"help does nothing ({operation})")
 
 
 @pytest.mark.parametrize("page", _tracked("docs/decisions/*.md"), ids=_name)

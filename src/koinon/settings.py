@@ -81,8 +81,9 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     """Where this zone's rows are kept."""
 
     #: Address of the database: `sqlite:////absolute/path`, `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` (with libpq's options, such as
-    #: several hosts and `?target_session_attrs=read-write`, or `sslmode`), or `mysql://USER:PASSWORD@HOST:PORT/DATABASE` for MariaDB (with
-    #: `?unix_socket=`, `ssl_ca=`, `ssl_cert=`, `ssl_key=`). PostgreSQL 15, MariaDB 10.11 or newer; the database must exist, be UTF-8, and
+    #: `?sslmode=`), or `mysql://USER:PASSWORD@HOST:PORT/DATABASE` for MariaDB (with `?unix_socket=`, `ssl_ca=`, `ssl_cert=`, `ssl_key=`).
+    #: Instead of one `HOST:PORT` there may be several with commas between: the first one that takes writes is used.
+    #: PostgreSQL 15, MariaDB 10.11 or newer; the database must exist, be UTF-8, and
     #: the user must be allowed to make tables in it. Empty: `koinon.db` in the state directory. With a password in it, keep this file from
     #: others (mode 600).
     url: str = ""
@@ -325,7 +326,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"[zone] name: {_shown(settings.zone.name)} is not allowed; {_allowed(ZoneName)}"
     if settings.state_dir and (not settings.state_dir.startswith("/") or _UNPRINTABLE.search(settings.state_dir)):
         yield f"state_dir: {_shown(settings.state_dir)} is not an absolute path"
-    if url and not _is_database(url):
+    if url and not is_database(url):
         yield (
             f"[database] url: {_shown(without_password(url))} is not allowed; it must look like sqlite:////absolute/path, "
             "postgresql://user@host/database or mysql://user@host/database"
@@ -345,7 +346,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"[federation] log_cap: {federation.log_cap} is below log_keep ({federation.log_keep}), which is always kept"
 
 
-def _is_database(url: str) -> bool:
+def is_database(url: str) -> bool:
+    """Whether a text has the form of a database's address."""
     if _UNPRINTABLE.search(url):
         return False
     if url.startswith(_SERVERS):

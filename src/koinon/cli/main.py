@@ -5,7 +5,7 @@ Holds:    a command loads its own noun's module and no other (tests/cli/test_pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -38,8 +38,13 @@ SHELLS = ("bash", "zsh", "fish")
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
-def root(server: Callable[[Path | None], int]) -> click.Group:
-    """The whole command line; ``server`` runs a zone and returns its exit code."""
+def root(server: Callable[[Path | None], int], more: Sequence[click.Command] = ()) -> click.Group:
+    """The whole command line.
+
+    Args:
+        server: runs a zone and returns its exit code.
+        more: further commands that need server code, which is not to be imported here.
+    """
     group = InOrder("koinon", help="A federated cloud front-end: its server and its command line.", context_settings=_HELP_OPTIONS)
     config = click.Option(
         ["--config"],
@@ -48,6 +53,8 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
         help="Settings (TOML). Without it a zone of its own with the defaults.",
     )
     group.add_command(click.Command("server", callback=server, params=[config], help="Run a zone on this machine until SIGTERM or Ctrl-C."))
+    for one in more:
+        group.add_command(one)
     for name, noun in NOUNS.items():
         group.add_command(NounGroup(noun, name))
 
@@ -63,9 +70,9 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
     return _telling_version(group, "koinon")
 
 
-def koinon(server: Callable[[Path | None], int]) -> int:
+def koinon(server: Callable[[Path | None], int], more: Sequence[click.Command]) -> int:
     """``koinon NOUN VERB ...``"""
-    return run(root(server), "koinon")
+    return run(root(server, more), "koinon")
 
 
 def onezone() -> int:

@@ -24,6 +24,7 @@ from koinon.database.dialects.queries import Table
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
+from koinon.database.unfinished import require_whole
 from koinon.database.writer import Request, Writer, Written
 from koinon.errors import ActionError, UnavailableError
 
@@ -289,6 +290,7 @@ def _make_ready(dialect: Dialect) -> None:
     connection = dialect.writer()
     try:
         dialect.require_fit(connection)
+        require_whole(dialect, connection)
         found = migrations.version(dialect, connection)
         if found > migrations.HEAD:
             raise UnavailableError(

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.responses import Response, StreamingResponse
 
 from koinon import clock
+from koinon.database.blocks import Hashing
 from koinon.database.database import Database
 from koinon.database.transactions import ReadTx
 from koinon.federation import reign
@@ -160,20 +160,6 @@ class Snapshots:
                 yield part
 
 
-class _Hashing:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.hash = hashlib.blake2b(digest_size=32)
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        self.hash.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-
 def is_snapshot_id(text: str) -> bool:
     """Whether a text has the form of a snapshot's name, and so can be part of a file's name."""
     return _ID.fullmatch(text) is not None
@@ -183,8 +169,8 @@ def _dump(tx: ReadTx, path: Path) -> Manifest:
     """Write everything shared that ``tx`` sees to a file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        hashing = _Hashing(file)
-        rows = write_items(hashing, _items(tx))  # type: ignore[arg-type]  # only write() is used
+        hashing = Hashing(file)
+        rows = write_items(hashing, _items(tx))
     state = tx.state
     return Manifest(
         snapshot_id=f"{state.head.position}-{secrets.token_hex(8)}",

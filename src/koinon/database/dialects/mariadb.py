@@ -1,4 +1,4 @@
-"""MariaDB from version 10.11 on, through PyMySQL.
+"""MariaDB from version 10.11 on, through PyMySQL: one server, or the nodes of a Galera cluster of which the first that is ready is used.
 
 Path:     writer() and reader() -> _Session, which speaks as sqlite3's connections do
 Holds:    sessions are strict, know no backslash escapes, count rows that were found (not only those that changed), and are in autocommit
@@ -12,8 +12,9 @@ import base64
 import contextlib
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
@@ -27,13 +28,17 @@ from koinon.database.dialects.servers import translated
 from koinon.errors import UnavailableError
 from koinon.settings import without_password
 
+T = TypeVar("T")
+
 OLDEST: Final = (10, 11)
 #: What a commit needs: its longest statement is twice a body, a third more on its way to the server.
 LEAST_PACKET: Final = 16 * 2**20
 #: Deadlock, lock not to be had in time, record changed, no such savepoint: the transaction is lost or may be.
 _AGAIN: Final = frozenset({1213, 1205, 1020, 1305})
 #: The session is over: gone away, lost during a query, killed, shut down, aborted.
-_GONE: Final = frozenset({0, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1927, 4031})
+_GONE: Final = frozenset({0, 1047, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1927, 4031})
+#: A node of a Galera cluster that is not one of the majority, or not up to date: it answers, but not to us.
+_NOT_READY: Final = 1047
 #: The statement took more than max_statement_time.
 _TOO_LONG: Final = 1969
 #: What READ ONLY lets through is more than queries: SET, KILL, HANDLER.
@@ -93,6 +98,8 @@ class _Session:
         try:
             yield
         except pymysql.Error as error:
+            if _code(error) == _NOT_READY:
+                self.close()
             self.lost = _code(error) in _AGAIN or _code(error) in _GONE or not self.raw.open
             raise
 
@@ -101,7 +108,7 @@ class MariaDB:
     """One database of a server.
 
     Args:
-        url: ``mysql://USER:PASSWORD@HOST:PORT/DATABASE?unix_socket=...&ssl_ca=...``.
+        url: ``mysql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?unix_socket=...&ssl_ca=...``.
         accepted: may hold ``innodb_flush_log_at_trx_commit``.
     """
 
@@ -118,11 +125,12 @@ class MariaDB:
             raise UnavailableError(f"[database] url: {unknown[0]!r:.40} is not known; options are {', '.join(sorted(_OPTIONS))}.")
         self._name = unquote(parts.path.lstrip("/"))
         self._accepted = accepted
+        account, _, places = parts.netloc.rpartition("@")
+        user, _, password = account.partition(":")
+        self._hosts = [_host_and_port(place) for place in places.split(",")]
         self._arguments: dict[str, Any] = {
-            "host": parts.hostname or "localhost",
-            "port": parts.port or 3306,
-            "user": unquote(parts.username or "") or None,
-            "password": unquote(parts.password or ""),
+            "user": unquote(user) or None,
+            "password": unquote(password),
             "database": self._name,
             **options,
         }
@@ -164,12 +172,34 @@ class MariaDB:
         return self._connect()
 
     def _connect(self) -> _Session:
-        session = _Session(self._open(autocommit=True, silence_s=servers.SILENCE_S))
-        session.execute(f"SET SESSION sql_mode = '{_SQL_MODE}', wait_timeout = 31536000, innodb_lock_wait_timeout = {servers.LOCK_WAIT_S}")
+        return self._first(self._session)
+
+    def _first(self, attempt: Callable[[tuple[str, int]], T]) -> T:
+        """What an attempt gives on the first host where it succeeds."""
+        for host in self._hosts[:-1]:
+            with contextlib.suppress(pymysql.Error):
+                return attempt(host)
+        return attempt(self._hosts[-1])
+
+    def _session(self, host: tuple[str, int]) -> _Session:
+        session = _Session(self._open(host, autocommit=True, silence_s=servers.SILENCE_S))
+        try:
+            session.execute(
+                f"SET SESSION sql_mode = '{_SQL_MODE}', wait_timeout = 31536000, innodb_lock_wait_timeout = {servers.LOCK_WAIT_S}"
+            )
+            # A node of a cluster may be about to apply what another one has acknowledged. We may have come because that one has failed.
+            session.execute("SET SESSION wsrep_sync_wait = 1")
+            session.execute("SELECT 1")
+            session.execute("SET SESSION wsrep_sync_wait = DEFAULT")
+        except BaseException:
+            session.close()
+            raise
         return session
 
-    def _open(self, *, autocommit: bool, silence_s: int | None) -> _Driver:
+    def _open(self, host: tuple[str, int], *, autocommit: bool, silence_s: int | None) -> _Driver:
         return _Driver(
+            host=host[0],
+            port=host[1],
             **self._arguments,
             cursorclass=_Rows,
             charset="utf8mb4",
@@ -219,10 +249,15 @@ class MariaDB:
             session.close()
 
     def migrator(self) -> Any:
-        return self._open(autocommit=False, silence_s=None)  # a large table takes its time
+        # a large table takes its time
+        return self._first(partial(self._open, autocommit=False, silence_s=None))
 
-    def version_table(self, connection: Connection) -> bool:
-        return bool(connection.execute("SHOW TABLES LIKE 'alembic_version'").fetchone())
+    def has_table(self, connection: Connection, name: str) -> bool:
+        found = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?", (name,))
+        return found.fetchone() is not None
+
+    def go_on_numbering(self, connection: Connection, table: str) -> None:
+        """It takes one more than the greatest."""
 
     def tidy(self) -> None:
         """Purging is the server's."""
@@ -279,6 +314,14 @@ class MariaDB:
 
     def free_bytes(self) -> int | None:
         return None
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    try:
+        found = urlsplit(f"//{text}")
+        return found.hostname or "localhost", found.port or 3306
+    except ValueError as error:
+        raise UnavailableError(f"[database] url: {text!r:.80} is no host and port ({error}).") from error
 
 
 def _code(error: BaseException) -> int:

@@ -82,7 +82,8 @@ class PostgreSQL:
     """One database of a server.
 
     Args:
-        url: as libpq takes it, ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE?OPTIONS``.
+        url: as libpq takes it, ``postgresql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?OPTIONS``. Of several hosts the first one that
+            takes writes is used, unless ``target_session_attrs`` in it says otherwise.
         accepted: names of ``_DURABILITY`` that need not be as we want them.
     """
 
@@ -93,7 +94,7 @@ class PostgreSQL:
     doubt_patience_s = servers.DOUBT_PATIENCE_S
 
     def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
-        self._url = url
+        self._url = url if "target_session_attrs=" in url else f"{url}{'&' if '?' in url else '?'}target_session_attrs=read-write"
         self._accepted = accepted
         self.place = f"PostgreSQL at {without_password(url)}"
 
@@ -155,6 +156,8 @@ class PostgreSQL:
         try:
             session.execute(f"SET lock_timeout = '{servers.LOCK_WAIT_S}s'")
             session.execute("SET idle_in_transaction_session_timeout = 0")
+            # A COMMIT that waits for a standby and is cut short by this would count as made, and be lost with the primary.
+            session.execute("SET statement_timeout = 0")
             servers.take_claim(self.place, lambda: bool(session.execute("SELECT pg_try_advisory_lock(?)", (_CLAIM,)).fetchone()[0]))
         except BaseException:
             session.close()
@@ -187,8 +190,12 @@ class PostgreSQL:
     def migrator(self) -> Any:
         return psycopg.connect(self._url, client_encoding="utf8", connect_timeout=servers.CONNECT_TIMEOUT_S)
 
-    def version_table(self, connection: Connection) -> bool:
-        return connection.execute("SELECT to_regclass('alembic_version')").fetchone()[0] is not None
+    def has_table(self, connection: Connection, name: str) -> bool:
+        return connection.execute("SELECT to_regclass(?)", (name,)).fetchone()[0] is not None
+
+    def go_on_numbering(self, connection: Connection, table: str) -> None:
+        """A sequence does not see what is written by hand."""
+        connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 0) + 1, false) FROM {table}")
 
     def tidy(self) -> None:
         """Autovacuum is the server's."""
@@ -228,8 +235,10 @@ class PostgreSQL:
         return self.is_gone(connection)
 
     def await_own_end(self, connection: Connection) -> None:
+        """A primary that was restarted shows transactions that its standby may lack. A commit after them waits until that has them too."""
         self.begin(connection)
-        connection.execute("SELECT write_seq FROM zone_state WHERE id = 1 FOR UPDATE")
+        connection.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")
+        connection.execute("COMMIT")
 
     def explain(self, error: BaseException) -> str:
         text = " ".join(str(error).split())

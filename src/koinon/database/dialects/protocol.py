@@ -95,8 +95,11 @@ class Dialect(Protocol):
     def migrator(self) -> Any:
         """The driver's own connection, for SQLAlchemy."""
 
-    def version_table(self, connection: Connection) -> bool:
-        """Whether the database holds Alembic's table, and so a schema."""
+    def has_table(self, connection: Connection, name: str) -> bool:
+        """Whether the database holds a table of this name."""
+
+    def go_on_numbering(self, connection: Connection, table: str) -> None:
+        """Let the ids that the engine itself gives to a table's rows go on after those that were written by hand."""
 
     def tidy(self) -> None:
         """Regular housekeeping, off the loop."""

@@ -82,6 +82,9 @@ class SQLite:
         return connection
 
     def reader(self) -> Connection:
+        """It makes no file: one that is not there holds nothing to read."""
+        if not self.path.exists():
+            raise sqlite3.OperationalError("there is no such file")
         connection = self.connect()
         connection.execute("PRAGMA query_only = 1")
         return connection
@@ -127,8 +130,11 @@ class SQLite:
     def migrator(self) -> Any:
         return sqlite3.connect(self.path)
 
-    def version_table(self, connection: protocol.Connection) -> bool:
-        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone())
+    def has_table(self, connection: protocol.Connection, name: str) -> bool:
+        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone())
+
+    def go_on_numbering(self, connection: protocol.Connection, table: str) -> None:
+        """It takes one more than the greatest."""
 
     def begin(self, connection: protocol.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")

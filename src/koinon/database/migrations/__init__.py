@@ -12,13 +12,14 @@ from typing import Final
 from koinon.database.dialects.protocol import Connection, Dialect
 
 HEAD: Final = "0004"  #: the newest file in versions/; a test holds this to be true
+TABLE: Final = "alembic_version"  #: where Alembic keeps a database's version
 
 
 def version(dialect: Dialect, connection: Connection) -> str:
     """Schema version of a database, empty for a new one."""
-    if not dialect.version_table(connection):
+    if not dialect.has_table(connection, TABLE):
         return ""
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    row = connection.execute(f"SELECT version_num FROM {TABLE}").fetchone()
     return str(row[0]) if row else ""
 
 
