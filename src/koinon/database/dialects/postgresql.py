@@ -28,9 +28,9 @@ OLDEST: Final = 150000
 #: Serialisation failure, deadlock, lock not to be had in time: the transaction must be made again.
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 #: The server has ended the session, or is about to.
-_ENDED: Final = ("08", "57P")
+_ENDED: Final = ("08", "57P", "25P03")
 #: The key of our advisory lock, which is the database's own: "koinon" in ASCII.
-_CLAIM: Final = int.from_bytes(b"koinon")
+_ALONE: Final = int.from_bytes(b"koinon")
 _STREAMED_AT_ONCE: Final = 500
 _QUERIED_AT_ONCE: Final = 20  # rows may be long
 _DURABILITY: Final = {
@@ -90,6 +90,8 @@ class PostgreSQL:
     driver_error: type[Exception] = psycopg.Error
     integrity_error: type[Exception] = psycopg.IntegrityError
     waits = True
+    shared = True
+    now_ms = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
     doubt_patience_s = servers.DOUBT_PATIENCE_S
 
     def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
@@ -98,10 +100,13 @@ class PostgreSQL:
         self.place = f"PostgreSQL at {without_password(url)}"
 
     def claim(self) -> None:
-        """The writer's session holds an advisory lock."""
+        """Any number of processes may serve it."""
 
     def release(self) -> None:
-        """The server lets go when that session ends."""
+        """There is nothing to let go of."""
+
+    def alone(self, connection: Connection) -> None:
+        servers.be_alone(self.place, lambda: bool(connection.execute("SELECT pg_try_advisory_lock(?)", (_ALONE,)).fetchone()[0]))
 
     def require_fit(self, connection: Connection) -> None:
         raw = _raw(connection)
@@ -154,8 +159,7 @@ class PostgreSQL:
         session = self._connect()
         try:
             session.execute(f"SET lock_timeout = '{servers.LOCK_WAIT_S}s'")
-            session.execute("SET idle_in_transaction_session_timeout = 0")
-            servers.take_claim(self.place, lambda: bool(session.execute("SELECT pg_try_advisory_lock(?)", (_CLAIM,)).fetchone()[0]))
+            session.execute(f"SET idle_in_transaction_session_timeout = '{servers.IDLE_IN_TRANSACTION_S}s'")
         except BaseException:
             session.close()
             raise
@@ -236,7 +240,7 @@ class PostgreSQL:
         code = error.sqlstate if isinstance(error, psycopg.Error) else None
         if code in _AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
-        if code is None or code[:2] in ("08", "57"):
+        if code is None or code.startswith(_ENDED):
             return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
         if code[:2] == "53":
             return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."
