@@ -27,7 +27,7 @@ from koinon.database.lease import Lease
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
-from koinon.database.watch import Watch
+from koinon.database.watch import Watch, process_name
 from koinon.database.writer import Request, Writer, Written
 from koinon.errors import ActionError, UnavailableError
 
@@ -146,6 +146,11 @@ class Database:
         for reader in (self._reader, *self._idle):
             reader.close()
         self._dialect.release()
+
+    @property
+    def process(self) -> str:
+        """This process's name among those that serve the zone."""
+        return process_name()
 
     def state(self) -> ZoneState:
         """The newest committed state that this process knows of."""

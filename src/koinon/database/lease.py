@@ -81,11 +81,12 @@ class Lease:
         alone: there is no other process that could hold it.
 
     Attributes:
+        alone: see above.
         to_say: what the others get to read while it is ours.
     """
 
     def __init__(self, *, alone: bool) -> None:
-        self._alone = alone
+        self.alone = alone
         self._seen: Seen | None = None
         self._held = alone
         self._expiry: asyncio.TimerHandle | None = None
@@ -95,7 +96,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether this process holds it now."""
-        return self._alone or (self._seen is not None and (self._seen.held_until or 0.0) > clock.monotonic_s())
+        return self.alone or (self._seen is not None and (self._seen.held_until or 0.0) > clock.monotonic_s())
 
     @property
     def holder(self) -> str:
@@ -104,7 +105,7 @@ class Lease:
 
     def said(self) -> tuple[bytes, float] | None:
         """What another process that holds it last said, and how many seconds ago; None if there is none."""
-        if self._alone or self.held or self._seen is None or not self._seen.said:
+        if self.alone or self.held or self._seen is None or not self._seen.said:
             return None
         return self._seen.said, clock.monotonic_s() - self._seen.said_at
 

@@ -37,6 +37,11 @@ _RETRY_S: Final = 0.25
 _END_S: Final = 3.0
 
 
+def process_name() -> str:
+    """This process, for people: machine and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 class Watch:
     """The thread.
 
@@ -55,7 +60,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._busy_until = 0.0
         self._answered_at = clock.monotonic_s()
-        self.me = Claimant(secrets.token_hex(16), f"{socket.gethostname()}:{os.getpid()}")
+        self.me = Claimant(secrets.token_hex(16), process_name())
 
     def start(self) -> None:
         """Begin; needs the running loop."""

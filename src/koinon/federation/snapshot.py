@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -23,7 +25,8 @@ from starlette.responses import Response, StreamingResponse
 
 from koinon import clock
 from koinon.database.database import Database
-from koinon.database.transactions import ReadTx
+from koinon.database.transactions import ReadTx, ZoneTx
+from koinon.errors import CloudError
 from koinon.federation import reign
 from koinon.federation.replies import Reply, say
 from koinon.federation.snapshot_file import Counter, Header, Item, Reign, Row, write_items
@@ -68,7 +71,7 @@ class Snapshots:
 
     Args:
         database: whose shared tables.
-        directory: where the files go; what lies there from an earlier run is removed.
+        directory: where the files go, for all processes on this machine; what lies there from an earlier run is removed.
         key: the zone's private key; asked for at each dump, because a zone gets it only when it joins or founds a federation.
     """
 
@@ -79,9 +82,10 @@ class Snapshots:
         self._dumps: dict[str, _Dump] = {}
         self._making = asyncio.Lock()
         self._dumping_at: int | None = None
+        self._told: set[str] = set()  # what others know of from us
+        self._shared = not database.lease.alone
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in directory.glob(f"*{_SUFFIX}*"):
-            left.unlink(missing_ok=True)
+        self._remove_files(before=time.time() - KEPT_UNUSED_S if self._shared else math.inf)
 
     async def offer(self, zone_id: int, body: bytes) -> Reply:
         """Answer a zone that needs a snapshot with a signed manifest; dump one if none is fresh enough.
@@ -97,21 +101,29 @@ class Snapshots:
         return say(dump.signed)
 
     def download(self, snapshot_id: str, offset: int) -> Response:
-        """The file from a byte on; 404 when it is not here any more, 416 past its end."""
-        dump = self._dumps.get(snapshot_id)
-        if dump is None:
+        """The file from a byte on, whichever process on this machine made it; 404 when it is not here any more, 416 past its end."""
+        path = self._directory / f"{snapshot_id}{_SUFFIX}"
+        try:
+            size = path.stat().st_size
+            os.utime(path)
+        except FileNotFoundError:
             return Response(b'{"error": "this snapshot is gone; ask for another"}', 404, media_type="application/json")
-        if not 0 <= offset <= dump.manifest.size:
+        if not 0 <= offset <= size:
             return Response(b'{"error": "the snapshot has fewer bytes"}', 416, media_type="application/json")
-        dump.used_at = clock.monotonic_s()
-        headers = {"Content-Length": str(dump.manifest.size - offset)}
-        return StreamingResponse(self._bytes(dump, offset), media_type="application/octet-stream", headers=headers)
+        dump = self._dumps.get(snapshot_id)
+        if dump is not None:
+            dump.used_at = clock.monotonic_s()
+        headers = {"Content-Length": str(size - offset)}
+        return StreamingResponse(self._bytes(path, dump, offset), media_type="application/octet-stream", headers=headers)
 
-    def pin(self) -> int | None:
+    def pin(self, tx: ReadTx) -> int | None:
         """The oldest index that a snapshot in use or in the making belongs to: the log after it must stay. None if there is none."""
         held = [dump.index for dump in self._dumps.values()]
         if self._dumping_at is not None:
             held.append(self._dumping_at)
+        newest_ms = clock.now_ms() - int(KEPT_UNUSED_S * 1000)
+        offered = tx.fetch("SELECT snapshot_id, position FROM snapshot_offer WHERE used_at > ?", (newest_ms,))
+        held += [position for snapshot_id, position in offered if snapshot_id not in self._told]
         return min(held, default=None)
 
     async def keep_swept(self) -> None:
@@ -119,13 +131,40 @@ class Snapshots:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             self.sweep(clock.monotonic_s() - KEPT_UNUSED_S)
+            self._remove_files(before=time.time() - KEPT_UNUSED_S)
+            try:
+                await self._tell_others()
+            except CloudError as error:
+                log.warning("snapshots not put down for other processes, will retry", error=error.text)
 
     def sweep(self, before: float) -> None:
         """Remove snapshots that were last used before a moment of the monotonic clock."""
         for snapshot_id, dump in list(self._dumps.items()):
-            if dump.used_at < before:
+            if dump.used_at < before and not (self._shared and _used_since(dump.path, time.time() - KEPT_UNUSED_S)):
                 del self._dumps[snapshot_id]
                 dump.path.unlink(missing_ok=True)
+
+    async def _tell_others(self, *, dumping: bool = False) -> None:
+        """Put down what this process offers, so that the one that purges the log keeps what comes after."""
+        if not self._shared or not (self._dumps or dumping):
+            return
+        now_ms, now_s = clock.now_ms(), clock.monotonic_s()
+        rows = [(dump_id, dump.index, now_ms - int((now_s - dump.used_at) * 1000)) for dump_id, dump in self._dumps.items()]
+        if dumping:
+            rows.append((secrets.token_hex(16), self._database.state().position, now_ms))
+
+        def write(tx: ZoneTx) -> None:
+            tx.execute("DELETE FROM snapshot_offer WHERE used_at < ?", (now_ms - int(KEPT_UNUSED_S * 1000),))
+            tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", [row[:1] for row in rows])
+            tx.executemany("INSERT INTO snapshot_offer (snapshot_id, position, used_at) VALUES (?, ?, ?)", rows)
+
+        self._told |= {row[0] for row in rows}
+        await self._database.write_zone("snapshots", write)
+
+    def _remove_files(self, *, before: float) -> None:
+        for left in self._directory.glob(f"*{_SUFFIX}*"):
+            if not _used_since(left, before):
+                left.unlink(missing_ok=True)
 
     def _find(self, wanted: SnapshotRequest) -> _Dump | None:
         known = self._dumps.get(wanted.have)
@@ -138,6 +177,7 @@ class Snapshots:
     async def _make(self) -> _Dump:
         snapshot_key = self._key()
         self._dumping_at = self._database.state().position
+        await self._tell_others(dumping=True)
         part = self._directory / f"{secrets.token_hex(8)}{_SUFFIX}.part"
         try:
             manifest = await self._database.read_in_thread(lambda tx: _dump(tx, part))
@@ -152,11 +192,12 @@ class Snapshots:
         log.info("snapshot made", snapshot=manifest.snapshot_id, rows=manifest.rows, size=manifest.size)
         return dump
 
-    async def _bytes(self, dump: _Dump, offset: int) -> AsyncIterator[bytes]:
-        with contextlib.suppress(FileNotFoundError), dump.path.open("rb") as file:
+    async def _bytes(self, path: Path, dump: _Dump | None, offset: int) -> AsyncIterator[bytes]:
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(offset)
             while part := await asyncio.to_thread(file.read, _CHUNK):
-                dump.used_at = clock.monotonic_s()
+                if dump is not None:
+                    dump.used_at = clock.monotonic_s()
                 yield part
 
 
@@ -172,6 +213,14 @@ class _Hashing:
         self.hash.update(data)
         self.size += len(data)
         return self._file.write(data)
+
+
+def _used_since(path: Path, moment: float) -> bool:
+    """Whether any process on this machine has sent of a file since then."""
+    try:
+        return path.stat().st_mtime > moment
+    except FileNotFoundError:
+        return False
 
 
 def is_snapshot_id(text: str) -> bool:
