@@ -16,7 +16,7 @@ def main() -> int:
         return 130
 
 
-def _serve(config: Path | None) -> int:
+def _serve(config: Path | None, workers: int) -> int:
     """Read the settings, then be a zone until told to stop."""
     import os
 
@@ -29,7 +29,7 @@ def _serve(config: Path | None) -> int:
         raise SetupError(str(error)) from error
     from koinon.daemon.server import run
 
-    return run(found)
+    return run(found, workers)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ SHELLS = ("bash", "zsh", "fish")
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
-def root(server: Callable[[Path | None], int]) -> click.Group:
+def root(server: Callable[[Path | None, int], int]) -> click.Group:
     """The whole command line; ``server`` runs a zone and returns its exit code."""
     group = InOrder("koinon", help="A federated cloud front-end: its server and its command line.", context_settings=_HELP_OPTIONS)
     config = click.Option(
@@ -47,7 +47,16 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
         type=click.Path(path_type=Path),
         help="Settings (TOML). Without it a zone of its own with the defaults.",
     )
-    group.add_command(click.Command("server", callback=server, params=[config], help="Run a zone on this machine until SIGTERM or Ctrl-C."))
+    workers = click.Option(
+        ["--workers"],
+        metavar="N",
+        type=click.IntRange(1, 64),
+        default=1,
+        help="Processes that serve it, on PostgreSQL or MariaDB; one for each processor, about. Default: 1.",
+    )
+    group.add_command(
+        click.Command("server", callback=server, params=[config, workers], help="Run a zone on this machine until SIGTERM or Ctrl-C.")
+    )
     for name, noun in NOUNS.items():
         group.add_command(NounGroup(noun, name))
 
@@ -63,7 +72,7 @@ def root(server: Callable[[Path | None], int]) -> click.Group:
     return _telling_version(group, "koinon")
 
 
-def koinon(server: Callable[[Path | None], int]) -> int:
+def koinon(server: Callable[[Path | None, int], int]) -> int:
     """``koinon NOUN VERB ...``"""
     return run(root(server), "koinon")
 

@@ -65,6 +65,7 @@ class Federated:
         settings: complete.
         database: open and started.
         find: looks among the zone's own objects for one that another zone asks about.
+        share_ports: other processes on this machine listen on the same port.
 
     Attributes:
         forwarding: sends shared writes to the master.
@@ -72,8 +73,9 @@ class Federated:
         trouble: why this process can't do what its zone's role asks for, empty if it can.
     """
 
-    def __init__(self, settings: Settings, database: Database, find: Find) -> None:
+    def __init__(self, settings: Settings, database: Database, find: Find, *, share_ports: bool = False) -> None:
         self._settings = settings
+        self._share_ports = share_ports
         self._database = database
         self._store = KeyStore(settings.state)
         self._links = Links(database, self._store)
@@ -96,7 +98,7 @@ class Federated:
             heartbeat_s=settings.federation.heartbeat_s,
             batch_statements=settings.federation.apply_batch_statements,
         )
-        self.forwarding = Forwarding(database, self._links, lambda: self._following().silence_s, settings.federation)
+        self.forwarding = Forwarding(database, self._links, lambda: self.following().silence_s, settings.federation)
         self.existence = Existence(database, self._links, find)
         self._outbox = Sender(database, self._links, self.halted)
         self._membership = Membership(
@@ -224,7 +226,7 @@ class Federated:
         federation = self._settings.federation
         object_routes = ObjectRoutes(gate, self._database, self._guard, self.existence)
         app = application(all_paths(trust_routes, log_routes, object_routes))
-        self._listener = HttpListener("listener for zones", federation.listen, federation.port, app, self._tls)
+        self._listener = HttpListener("listener for zones", federation.listen, federation.port, app, self._tls, share=self._share_ports)
         await self._listener.start()
         self._run("renewal", self._renew_daily())
         if role == "master":
@@ -280,7 +282,7 @@ class Federated:
             except (CloudError, KeyFileError) as error:
                 log.debug("not agreed with the other processes, will retry", error=str(error))
 
-    def _following(self) -> Following:
+    def following(self) -> Following:
         """How following the master goes, in whichever process does it."""
         said = self._database.lease.said()
         if said is None:
@@ -372,7 +374,7 @@ class Federated:
         return {"epoch": head.position.epoch, "position": head.position.index}
 
     async def _status(self, _fields: Nothing) -> dict[str, Any]:
-        following = self._following() if self._database.state().role == "slave" else None
+        following = self.following() if self._database.state().role == "slave" else None
         with self._database.read() as tx:
             state, own, digests = tx.state, trust.trust_of(tx, tx.state.zone_id), tx.digests()
             backlog = outbox.backlog(tx, clock.now_ms())

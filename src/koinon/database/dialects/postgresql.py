@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -31,12 +32,36 @@ _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 _ENDED: Final = ("08", "57P", "25P03")
 #: The key of our advisory lock, which is the database's own: "koinon" in ASCII.
 _ALONE: Final = int.from_bytes(b"koinon")
+#: Each power of two up to it is a statement of its own, prepared once.
+_ROWS_AT_ONCE: Final = 64
 _STREAMED_AT_ONCE: Final = 500
 _QUERIED_AT_ONCE: Final = 20  # rows may be long
 _DURABILITY: Final = {
     "fsync": ("on", "set fsync = on in postgresql.conf"),
     "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
 }
+
+
+class _Counted:
+    """What several statements answer together: how many rows they found."""
+
+    def __init__(self, rowcount: int) -> None:
+        self.rowcount = rowcount
+
+    def fetchone(self) -> Any:
+        raise psycopg.ProgrammingError("there are no rows to fetch")
+
+    fetchall = fetchone
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+@lru_cache(maxsize=1024)
+def _of_many_rows(insert: str, rows: int) -> str:
+    """An INSERT of one row of marks as one of many."""
+    into, values, row = insert.rpartition(" VALUES ")
+    return into + values + ", ".join([row] * rows)
 
 
 class _Session:
@@ -51,10 +76,15 @@ class _Session:
             return self.raw.execute(translated(sql), parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
-        with self._watched():
-            cursor = self.raw.cursor()
-            cursor.executemany(translated(sql), parameters)
-            return cursor
+        """Many rows of an INSERT in one statement. The driver would use a pipeline: a process that is stopped in the middle of one would
+        keep its locks for as long as it is stopped, because the server counts no idle time there."""
+        found, rows = 0, list(parameters)
+        while rows:
+            size = min(_ROWS_AT_ONCE, 1 << (len(rows).bit_length() - 1)) if sql.startswith("INSERT") else 1
+            part, rows = rows[:size], rows[size:]
+            text = _of_many_rows(sql, size) if size > 1 else sql
+            found += self.execute(text, [value for row in part for value in row]).rowcount
+        return _Counted(found)
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         with self._watched(), self.raw.cursor(name="stream") as cursor:
