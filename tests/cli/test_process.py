@@ -137,7 +137,7 @@ def test_wrong_usage_exits_2(words: str, home: Path) -> None:
 
 
 def test_a_mistake_of_ours_is_told_without_a_traceback(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(config: Path | None, _workers: int) -> int:
+    def broken(config: Path | None, workers: int) -> int:
         raise ZeroDivisionError("for the test")
 
     assert run(root(broken), "koinon", ["server"]) == 70

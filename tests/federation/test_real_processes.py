@@ -228,18 +228,24 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_machine_without_the_zones_keys_is_refused_and_with_them_it_serves(tmp_path: Path) -> None:
+def test_a_machine_without_the_zones_keys_says_so_and_with_them_it_serves(tmp_path: Path) -> None:
     with processes_of(tmp_path, 1) as (one,):
-        one.federation("init")
         far = Zone(tmp_path / "far", "zone", settings=_SETTINGS, beside=one, apart=True)
-        far.launch()
-        assert far.process is not None
-        assert far.process.wait(PATIENCE_S) == 1
-        assert "zone.key is missing; copy the directory" in far.tail()
-        shutil.copytree(one.state_dir / "federation", far.state_dir / "federation")
         try:
             far.start()
+            one.federation("init")
+            wait_until("it lacks the keys", lambda: "zone.key is missing; copy the directory" in far.health("/readyz")[1]["status"])
+            assert far.health("/readyz")[0] == 503
+            assert not (far.state_dir / "federation" / "zone.key").exists()
+            shutil.copytree(one.state_dir / "federation", far.state_dir / "federation", dirs_exist_ok=True)
+            wait_until("it serves", lambda: far.health("/readyz")[0] == 200 and _listens(far.federation_port))
             assert far.caller(one.secret).value("one.user.info", 0)
+            far.stop()
+            (far.state_dir / "federation" / "zone.key").unlink()
+            far.launch()
+            assert far.process is not None
+            assert far.process.wait(PATIENCE_S) == 1
+            assert "zone.key is missing; copy the directory" in far.tail(1)
         finally:
             far.stop()
 

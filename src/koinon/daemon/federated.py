@@ -191,8 +191,9 @@ class Federated:
                     await self._settle()
                     self.trouble = ""
                 except (CloudError, KeyFileError) as error:
+                    if self.trouble != str(error):
+                        log.error("this zone has changed and this process can't follow, will retry", error=str(error))
                     self.trouble = str(error)
-                    log.error("this zone has changed and this process can't follow, will retry", error=self.trouble)
                     asyncio.get_running_loop().call_later(_RETRY_S, self._unsettled.set)
 
     async def _settle(self) -> None:
