@@ -234,6 +234,8 @@ class Federated:
             self._run("heartbeat", self._feed.keep_beating())
             self._run("positions", self._positions.keep_stored(STORE_EVERY_S if self._database.lease.alone else STORE_OFTEN_S))
             self._run("snapshots", self._snapshots.keep_swept())
+            if not self._database.lease.alone:
+                self._run("snapshots told", self._snapshots.keep_told())
 
     def _begin_single(self, role: Role) -> None:
         """Start what the process with the lease runs."""
@@ -257,6 +259,7 @@ class Federated:
         self._key = None
         with contextlib.suppress(CloudError):
             await self._positions.store()
+            await self._snapshots.close()
 
     def _run(self, name: str, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]] | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

@@ -243,5 +243,5 @@ snapshot_offer = Table(
     metadata,
     Column("snapshot_id", columns.word(64), primary_key=True),
     Column("position", BigInteger, nullable=False),
-    Column("used_at", BigInteger, nullable=False),  # ms since 1970
+    Column("told_at", BigInteger, nullable=False),  # ms since 1970
 )

@@ -41,6 +41,9 @@ SIGNING_CONTEXT: Final = b"koinon snapshot 1\0"
 SHARED_FOR_S: Final = 60.0
 KEPT_UNUSED_S: Final = 600.0
 SWEEP_EVERY_S: Final = 30.0
+TELL_EVERY_S: Final = 5.0
+#: Another process's word counts for so long: it may be dead.
+_TOLD_FOR_MS: Final = int(3 * TELL_EVERY_S * 1000)
 #: A request is tried again within seconds, over a promotion within hours.
 OUTCOMES_KEPT_MS: Final = 24 * 3600 * 1000
 MAX_OUTCOMES: Final = 50_000
@@ -60,6 +63,19 @@ class _Dump:
         self.manifest = manifest
         self.signed = signed
         self.made_at = self.used_at = clock.monotonic_s()
+        self.touched_at = path.stat().st_mtime
+
+    def used_elsewhere(self) -> bool:
+        """Whether another process on this machine has sent of the file lately."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path.stat().st_mtime > max(self.touched_at, time.time() - KEPT_UNUSED_S)
+        return False
+
+    def touch(self) -> None:
+        """Let the other processes on this machine know that it is in use."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path)
+            self.touched_at = self.path.stat().st_mtime
 
     @property
     def index(self) -> int:
@@ -103,14 +119,15 @@ class Snapshots:
     def download(self, snapshot_id: str, offset: int) -> Response:
         """The file from a byte on, whichever process on this machine made it; 404 when it is not here any more, 416 past its end."""
         path = self._directory / f"{snapshot_id}{_SUFFIX}"
+        dump = self._dumps.get(snapshot_id)
         try:
             size = path.stat().st_size
-            os.utime(path)
+            if dump is None:
+                os.utime(path)
         except FileNotFoundError:
             return Response(b'{"error": "this snapshot is gone; ask for another"}', 404, media_type="application/json")
         if not 0 <= offset <= size:
             return Response(b'{"error": "the snapshot has fewer bytes"}', 416, media_type="application/json")
-        dump = self._dumps.get(snapshot_id)
         if dump is not None:
             dump.used_at = clock.monotonic_s()
         headers = {"Content-Length": str(size - offset)}
@@ -121,8 +138,7 @@ class Snapshots:
         held = [dump.index for dump in self._dumps.values()]
         if self._dumping_at is not None:
             held.append(self._dumping_at)
-        newest_ms = clock.now_ms() - int(KEPT_UNUSED_S * 1000)
-        offered = tx.fetch("SELECT snapshot_id, position FROM snapshot_offer WHERE used_at > ?", (newest_ms,))
+        offered = tx.fetch("SELECT snapshot_id, position FROM snapshot_offer WHERE told_at > ?", (clock.now_ms() - _TOLD_FOR_MS,))
         held += [position for snapshot_id, position in offered if snapshot_id not in self._told]
         return min(held, default=None)
 
@@ -131,7 +147,14 @@ class Snapshots:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             self.sweep(clock.monotonic_s() - KEPT_UNUSED_S)
+            for dump in self._dumps.values():
+                dump.touch()
             self._remove_files(before=time.time() - KEPT_UNUSED_S)
+
+    async def keep_told(self) -> None:
+        """Tell the process that purges the log what is offered here, until cancelled."""
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
             try:
                 await self._tell_others()
             except CloudError as error:
@@ -140,7 +163,7 @@ class Snapshots:
     def sweep(self, before: float) -> None:
         """Remove snapshots that were last used before a moment of the monotonic clock."""
         for snapshot_id, dump in list(self._dumps.items()):
-            if dump.used_at < before and not (self._shared and _used_since(dump.path, time.time() - KEPT_UNUSED_S)):
+            if dump.used_at < before and not dump.used_elsewhere():
                 del self._dumps[snapshot_id]
                 dump.path.unlink(missing_ok=True)
 
@@ -148,23 +171,32 @@ class Snapshots:
         """Put down what this process offers, so that the one that purges the log keeps what comes after."""
         if not self._shared or not (self._dumps or dumping):
             return
-        now_ms, now_s = clock.now_ms(), clock.monotonic_s()
-        rows = [(dump_id, dump.index, now_ms - int((now_s - dump.used_at) * 1000)) for dump_id, dump in self._dumps.items()]
+        now_ms = clock.now_ms()
+        rows = [(snapshot_id, dump.index, now_ms) for snapshot_id, dump in self._dumps.items()]
         if dumping:
             rows.append((secrets.token_hex(16), self._database.state().position, now_ms))
 
         def write(tx: ZoneTx) -> None:
-            tx.execute("DELETE FROM snapshot_offer WHERE used_at < ?", (now_ms - int(KEPT_UNUSED_S * 1000),))
+            tx.execute("DELETE FROM snapshot_offer WHERE told_at < ?", (now_ms - _TOLD_FOR_MS,))
             tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", [row[:1] for row in rows])
-            tx.executemany("INSERT INTO snapshot_offer (snapshot_id, position, used_at) VALUES (?, ?, ?)", rows)
+            tx.executemany("INSERT INTO snapshot_offer (snapshot_id, position, told_at) VALUES (?, ?, ?)", rows)
 
         self._told |= {row[0] for row in rows}
         await self._database.write_zone("snapshots", write)
 
+    async def close(self) -> None:
+        """Let the log after what this process offers go. Raises UnavailableError."""
+        told, self._told = [(snapshot_id,) for snapshot_id in self._told], set()
+        if told:
+            await self._database.write_zone(
+                "snapshots", lambda tx: tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", told)
+            )
+
     def _remove_files(self, *, before: float) -> None:
         for left in self._directory.glob(f"*{_SUFFIX}*"):
-            if not _used_since(left, before):
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                if left.stat().st_mtime < before:
+                    left.unlink()
 
     def _find(self, wanted: SnapshotRequest) -> _Dump | None:
         known = self._dumps.get(wanted.have)
@@ -189,6 +221,7 @@ class Snapshots:
         finally:
             self._dumping_at = None
             part.unlink(missing_ok=True)
+        await self._tell_others()
         log.info("snapshot made", snapshot=manifest.snapshot_id, rows=manifest.rows, size=manifest.size)
         return dump
 
@@ -198,6 +231,8 @@ class Snapshots:
             while part := await asyncio.to_thread(file.read, _CHUNK):
                 if dump is not None:
                     dump.used_at = clock.monotonic_s()
+                else:
+                    os.utime(path)
                 yield part
 
 
@@ -213,14 +248,6 @@ class _Hashing:
         self.hash.update(data)
         self.size += len(data)
         return self._file.write(data)
-
-
-def _used_since(path: Path, moment: float) -> bool:
-    """Whether any process on this machine has sent of a file since then."""
-    try:
-        return path.stat().st_mtime > moment
-    except FileNotFoundError:
-        return False
 
 
 def is_snapshot_id(text: str) -> bool:

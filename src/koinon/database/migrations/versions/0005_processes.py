@@ -34,7 +34,7 @@ def upgrade() -> None:
         "snapshot_offer",
         sa.Column("snapshot_id", columns.word(64), primary_key=True),
         sa.Column("position", sa.BigInteger, nullable=False),
-        sa.Column("used_at", sa.BigInteger, nullable=False),
+        sa.Column("told_at", sa.BigInteger, nullable=False),
         if_not_exists=True,
     )
     lease = sa.table("lease", *(sa.column(name) for name in ("id", "holder", "name", "until_ms", "said")))
