@@ -4,7 +4,7 @@ It is one row: who holds it, until when on the database's own clock, and what it
 waste is prevented by it: who is paused, loses it and wakes up finds that the position which it claims has moved.
 Path:     watch.py asks for it and renews it, in its thread -> Lease, on the loop -> whoever starts and stops work by it
 Holds:    the holder stops before the others may take over: it counts from before it asked, on a clock that nobody sets.
-Why:      docs/decisions/0015-processes.md
+Why:      docs/decisions/0016-processes.md
 """
 
 from __future__ import annotations

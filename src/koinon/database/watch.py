@@ -3,7 +3,7 @@
 Path:     Database.start() -> Watch -> the newest state -> Database, which tells whoever listens; -> the lease -> lease.py
 Holds:    the loop never waits for it, and a server that hangs holds up nothing but this thread. It looks often while others write, and
           seldom while nobody does.
-Why:      docs/decisions/0015-processes.md
+Why:      docs/decisions/0016-processes.md
 """
 
 from __future__ import annotations
