@@ -220,7 +220,10 @@ class Federated:
                 own_keys.require(tx, self._store)
             self._tls = server_context(self._store)
         except KeyFileError as error:
-            raise UnavailableError(f"This zone's keys can't be used: {error}. Restore the directory `federation`.") from error
+            raise UnavailableError(
+                f"This zone's keys can't be used: {error}. Restore the directory `federation`, or copy it from another machine that serves "
+                "this zone."
+            ) from error
         gate = self._gate = Gate(self._database)
         trust_routes = TrustRoutes(self._database, self._store, self._membership, gate)
         log_routes = LogRoutes(gate, self._feed, self._positions, self._guard, self._snapshots, self._take)

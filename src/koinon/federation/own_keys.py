@@ -14,22 +14,21 @@ def require(tx: ReadTx, store: KeyStore) -> None:
     """Make sure that a zone in a federation has its own key, certificate and CA here, and the master the CA's key.
 
     Raises:
-        KeyFileError: a file is missing, or is another zone's; the text says where to get it.
+        KeyFileError: a file is missing, or is another zone's; the text says which.
     """
-    advice = f"copy the directory {store.directory} from a machine that serves this zone"
     own = trust.trust_of(tx, tx.state.zone_id)
     record = reign.load_newest(tx)
     if not store.zone_key_file.exists():
-        raise KeyFileError(f"{store.zone_key_file} is missing; {advice}")
+        raise KeyFileError(f"{store.zone_key_file} is missing")
     key = raw_public_key(read_private_key(store.zone_key_file).public_key())
     # A record without a key is one that was revoked and invited anew: the key there is what the next join will bring.
     if own is not None and own.key is not None and raw_public_key(own.key) != key:
-        raise KeyFileError(f"{store.zone_key_file} is not the key of zone {tx.state.zone_id}; {advice}")
+        raise KeyFileError(f"{store.zone_key_file} is not the key of zone {tx.state.zone_id}")
     if certified_key(store.certificate()) != key:
-        raise KeyFileError(f"{store.certificate_file} is not the certificate of that key; {advice}")
+        raise KeyFileError(f"{store.certificate_file} is not the certificate of that key")
     if record is None:
         return
     if certified_key(store.ca_certificate()) != record.ca_public_key:
-        raise KeyFileError(f"{store.ca_file} is not the CA of this federation; {advice}")
+        raise KeyFileError(f"{store.ca_file} is not the CA of this federation")
     if record.master_zone == tx.state.zone_id and store.authority().public_key != record.ca_public_key:
-        raise KeyFileError(f"{store.ca_key_file} is not the key of this federation's CA; {advice}")
+        raise KeyFileError(f"{store.ca_key_file} is not the key of this federation's CA")
