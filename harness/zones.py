@@ -9,8 +9,10 @@ Not here: what the zones promise (tests/federation), how fast they are (bench).
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
+import signal
 import subprocess
 import time
 import weakref
@@ -79,10 +81,27 @@ class Zone:
         settings: Mapping[str, Section] | None = None,
         engine: str = "",
         options: Sequence[str] = (),
+        beside: Zone | None = None,
+        apart: bool = False,
     ) -> None:
+        """Put one together.
+
+        Args:
+            folder: its own.
+            name: see Attributes.
+            ports: for clients and for zones.
+            federation_endpoint: where other zones are told to call.
+            settings: sections of the settings file.
+            engine: of its database; the current one if empty.
+            beside: another process of the same zone, whose database this one serves too.
+            apart: on another machine than that, with a directory of its own.
+            options: what follows on the command line.
+        """
         self.name = name
-        self.engine = engine or engines.current
+        self.engine: str = engine or (beside.engine if beside else engines.current)
         self.folder = folder
+        self._beside = beside
+        self._apart = apart
         self.port, self.federation_port = ports or (processes.free_port(), processes.free_port())
         self.process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, Section] = dict(settings or {})
@@ -96,6 +115,8 @@ class Zone:
 
     @property
     def state_dir(self) -> Path:
+        if self._beside is not None and not self._apart:
+            return self._beside.state_dir
         return self.folder / "state"
 
     @property
@@ -109,6 +130,8 @@ class Zone:
     @property
     def database(self) -> Path:
         """Its file; on a server, what its database is named for."""
+        if self._beside is not None:
+            return self._beside.database
         return self.state_dir / "koinon.db"
 
     def by_hand(self) -> AbstractContextManager[Connection]:
@@ -196,6 +219,32 @@ class Zone:
         if not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def pause(self) -> None:
+        """SIGSTOP: it lives and does nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def health(self, question: str) -> tuple[int, dict[str, Any]]:
+        """What this process answers a load balancer: status and body; status 0 if it does not answer."""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            try:
+                connection.request("GET", question)
+                answer = connection.getresponse()
+                return answer.status, json.loads(answer.read())
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException):
+            return 0, {}
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process does its zone's single work."""
+        return self.health("/leader")[0] == 200
 
     def status(self) -> dict[str, Any]:
         """What the zone says of itself on its administration socket."""

@@ -132,7 +132,7 @@ def test_make_targets_that_are_named_exist() -> None:
 
 def test_commands_in_the_guide_exist() -> None:
     """Each command in a block of shell, and each in the text, is one that the command line has, with options that it has."""
-    commands = root(lambda config: 0, moving_commands.commands(_nothing))
+    commands = root(lambda config, workers: 0, moving_commands.commands(_nothing))
     runner = CliRunner()
     seen = set()
     for document in DOCUMENTS:

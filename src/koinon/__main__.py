@@ -21,12 +21,12 @@ def main() -> int:
         return 130
 
 
-def _serve(config: Path | None) -> int:
+def _serve(config: Path | None, workers: int) -> int:
     """Read the settings, then be a zone until told to stop."""
     found = _settings(config)
     from koinon.daemon.server import run
 
-    return run(found)
+    return run(found, workers)
 
 
 def _move(operation: str, config: Path | None, **arguments: Any) -> dict[str, Any]:

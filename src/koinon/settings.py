@@ -121,6 +121,8 @@ class FederationSettings(Struct, frozen=True, kw_only=True):
     redirect_timeout_s: Seconds = 15.0
     #: Seconds that a redirected write waits for this zone's own copy before it answers.
     read_your_writes_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
+    #: Seconds that a slave may lag behind its master, or not have heard of it, and still be caught up for `GET /caught-up`.
+    caught_up_s: Seconds = 10.0
     #: Statements of the log that are kept even when every zone has them.
     log_keep: Count = 100_000
     #: Statements of the log above which a zone that lags behind gets a snapshot instead.

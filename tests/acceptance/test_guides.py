@@ -27,6 +27,7 @@ _SOURCE: Final = "it needs the repository's own address"
 #: every command of a block `sh not-run`, and why no test runs it
 NOT_RUN: Final = {
     "make demo    # a federation of three zones on this machine, until Ctrl-C": "tests/federation/test_real_demo.py runs it to its end",
+    "koinon server --config koinon.toml --workers 2": "tests/federation/test_real_processes.py starts it, on the two database servers",
     "make test    # every check and test": "it is what runs the tests",
     "python3 -m venv venv": _PYTHON,
     "venv/bin/pip install --require-hashes -r requirements.txt": _PYTHON,

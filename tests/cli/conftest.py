@@ -69,5 +69,5 @@ def koinon(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     return call
 
 
-def _no_server(config: Path | None) -> int:
+def _no_server(config: Path | None, workers: int) -> int:
     raise AssertionError(f"no test starts a server here ({config})")

@@ -91,7 +91,7 @@ def test_unknown_shells_are_refused(koinon: Koinon) -> None:
 
 
 def test_texts_of_help_cannot_end_their_quotes(koinon: Koinon) -> None:
-    everything = words_of(root(lambda config: 0))
+    everything = words_of(root(lambda config, workers: 0))
     assert any("'" in flag.help for word in everything.then for verb in word.then for flag in verb.flags)
     for line in koinon("completion", "fish").out.splitlines():
         assert line.count("'") % 2 == 0

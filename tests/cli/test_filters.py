@@ -78,7 +78,7 @@ def test_every_noun_with_a_pool_lists_alike() -> None:
     lists = {noun for noun, verb in LISTS if verb == "list"}
     assert lists == {"zone", "user", "group", "vdc", "cluster", "host", "document", "acl"}
     for noun in lists:
-        command = root(lambda config: 0).commands[noun]
+        command = root(lambda config, workers: 0).commands[noun]
         assert isinstance(command, click.Group)
         verb = command.get_command(click.Context(command), "list")
         assert verb is not None

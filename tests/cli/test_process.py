@@ -137,7 +137,7 @@ def test_wrong_usage_exits_2(words: str, home: Path) -> None:
 
 
 def test_a_mistake_of_ours_is_told_without_a_traceback(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(config: Path | None) -> int:
+    def broken(config: Path | None, workers: int) -> int:
         raise ZeroDivisionError("for the test")
 
     assert run(root(broken), "koinon", ["server"]) == 70
@@ -145,15 +145,15 @@ def test_a_mistake_of_ours_is_told_without_a_traceback(home: Path, capsys: pytes
 
 
 def test_the_servers_exit_code_is_ours(home: Path, tmp_path: Path) -> None:
-    asked: list[Path | None] = []
+    asked: list[tuple[Path | None, int]] = []
 
-    def server(config: Path | None) -> int:
-        asked.append(config)
+    def server(config: Path | None, workers: int) -> int:
+        asked.append((config, workers))
         return 4
 
     assert run(root(server), "koinon", ["server", "--config", str(tmp_path)]) == 4
-    assert run(root(server), "koinon", ["server"]) == 4
-    assert asked == [tmp_path, None]
+    assert run(root(server), "koinon", ["server", "--workers", "3"]) == 4
+    assert asked == [(tmp_path, 1), (None, 3)]
 
 
 def test_server_tells_every_mistake_in_its_settings(home: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from koinon.database.transactions import ZoneTx
 from koinon.errors import InternalError
 from koinon.identity import group_record, user_documents, users, vdcs, zones
 from koinon.identity.login import Login
-from koinon.identity.passwords import Hasher
+from koinon.identity.passwords import Hasher, Scheme
 from koinon.infrastructure import clusters
 from tests.identity.site import ADMIN, Site, plain
 
@@ -101,6 +101,22 @@ def test_a_zone_from_before_there_were_clusters_gets_its_default_one(empty: Site
     assert "<NAME>default</NAME>" in plain(empty.read(lambda tx: clusters.show(tx, ADMIN, 0)))
     assert empty.read(lambda tx: tx.counter("cluster_pool")) == 99
     assert empty.database.state().position == position
+
+
+def test_a_machine_that_comes_second_to_an_empty_database_puts_its_password_away(empty: Site, hasher: Hasher, tmp_path: Path) -> None:
+    class Slow(Hasher):
+        """Another machine is quicker."""
+
+        async def make(self, secret: str, scheme: Scheme) -> str:
+            await bootstrap.bootstrap(empty.database, tmp_path / "one", hasher, zone_name="North", endpoint="http://north:2633/RPC2")
+            return await super().make(secret, scheme)
+
+    slow = Slow()
+    assert not start(empty, tmp_path / "two", slow)
+    slow.close()
+    assert [file.name for file in (tmp_path / "two").iterdir()] == ["one_auth.unused"]
+    name_and_password = (tmp_path / "one" / "one_auth").read_text().strip()
+    assert empty.run(Login(empty.database, hasher, remember_s=300).authenticate(name_and_password, 0)).uid == 0
 
 
 def test_it_is_one_commit(empty: Site, hasher: Hasher, tmp_path: Path) -> None:

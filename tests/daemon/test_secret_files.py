@@ -42,3 +42,10 @@ def test_a_file_that_makes_no_sense_is_refused_by_name(tmp_path: Path, content: 
     (tmp_path / "serveradmin_auth").write_bytes(content)
     with pytest.raises(InternalError, match="serveradmin_auth"):
         secret_files.server_key(tmp_path)
+
+
+def test_of_two_processes_that_make_a_file_at_once_the_first_counts(tmp_path: Path) -> None:
+    path = tmp_path / "one_auth"
+    first = secret_files.create(path, "oneadmin")
+    assert secret_files.create(path, "oneadmin") == first
+    assert [file.name for file in tmp_path.iterdir()] == ["one_auth"]

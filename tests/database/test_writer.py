@@ -252,14 +252,6 @@ def test_writes_stop_below_the_disk_reserve_but_what_frees_space_goes_on(tmp_pat
     asyncio.run(run())
 
 
-def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    async def test(database: Database) -> None:
-        with pytest.raises(UnavailableError, match="in use by another koinon server"):
-            Database.open(engines.url(tmp_path / "koinon.db"))
-
-    with_database(tmp_path, test)
-
-
 def test_a_body_over_the_limit_and_text_that_xml_forbids_are_refused(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
         for body in ("x" * (4 * 2**20 + 1), "a\x00b", "\ud800", "\uffff"):

@@ -1,4 +1,4 @@
-"""The clients' door: plain ASGI at ``/RPC2``, nothing between the socket and the dispatcher; ``/api/v1`` beside it.
+"""The clients' door: plain ASGI at ``/RPC2``, nothing between the socket and the dispatcher; ``/api/v1`` and health checks beside it.
 
 Holds:    200 for every XML-RPC answer, faults too; 404, 405, 411 and 413 as OpenNebula's server gives them.
 Source:   OpenNebula src/rm/xml-rpc/RequestManagerXRPC.cc with xmlrpc-c's Abyss server: paths, methods, lengths.
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from koinon.api import health
 from koinon.api.dispatch import Dispatcher
+from koinon.api.health import Health
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,12 +29,14 @@ class XmlRpcApp:
         dispatcher: answers calls.
         max_request_bytes: longer requests are refused unread.
         json: answers what is under ``/api/v1``.
+        health: answers load balancers.
     """
 
-    def __init__(self, dispatcher: Dispatcher, max_request_bytes: int, json: App) -> None:
+    def __init__(self, dispatcher: Dispatcher, max_request_bytes: int, json: App, health: Health) -> None:
         self._dispatcher = dispatcher
         self._max = max_request_bytes
         self._json = json
+        self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,6 +44,8 @@ class XmlRpcApp:
         if scope["path"] != "/RPC2":
             if f"{scope['path']}/".startswith("/api/v1/"):
                 return await self._json(scope, receive, send)
+            if scope["path"] in health.PATHS:
+                return await self._answer_balancer(scope, send)
             return await _refuse(send, 404, b"Not found: XML-RPC calls go to /RPC2, JSON is under /api/v1.")
         if scope["method"] != "POST":
             return await _refuse(send, 405, b"XML-RPC calls are POST requests.")
@@ -67,6 +73,16 @@ class XmlRpcApp:
             headers.append((b"koinon-position", str(answer.position).encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         return await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer_balancer(self, scope: Scope, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            return await _refuse(send, 405, b"Ask with GET or HEAD.")
+        status, body = self._health.answer(scope["path"])
+        headers = [
+            (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        return await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 async def _refuse(send: Send, status: int, text: bytes) -> None:

@@ -160,6 +160,9 @@ def _facts(found: Answer) -> list[tuple[str, str]]:
         facts.append(("MASTER", f"zone {_told(master, 'zone_id')} at {_told(master, 'endpoint')}, {linked}, last heard of {heard}"))
         if master.get("last_error"):
             facts.append(("LAST ERROR", str(master["last_error"])))
+    lease = found.get("lease")
+    if isinstance(lease, dict) and lease.get("holder"):
+        facts.append(("PROCESS", f"{_told(found, 'process')} answers, {_told(lease, 'holder')} leads"))
     lag = found.get("lag")
     if isinstance(lag, dict):
         facts.append(("LAG", f"{_told(lag, 'statements')} statements, {_seconds(lag.get('seconds'))}"))

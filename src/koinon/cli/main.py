@@ -38,7 +38,7 @@ SHELLS = ("bash", "zsh", "fish")
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
-def root(server: Callable[[Path | None], int], more: Sequence[click.Command] = ()) -> click.Group:
+def root(server: Callable[[Path | None, int], int], more: Sequence[click.Command] = ()) -> click.Group:
     """The whole command line.
 
     Args:
@@ -52,7 +52,16 @@ def root(server: Callable[[Path | None], int], more: Sequence[click.Command] = (
         type=click.Path(path_type=Path),
         help="Settings (TOML). Without it a zone of its own with the defaults.",
     )
-    group.add_command(click.Command("server", callback=server, params=[config], help="Run a zone on this machine until SIGTERM or Ctrl-C."))
+    workers = click.Option(
+        ["--workers"],
+        metavar="N",
+        type=click.IntRange(1, 64),
+        default=1,
+        help="Processes that serve it, on PostgreSQL or MariaDB; one for each processor, about. Default: 1.",
+    )
+    group.add_command(
+        click.Command("server", callback=server, params=[config, workers], help="Run a zone on this machine until SIGTERM or Ctrl-C.")
+    )
     for one in more:
         group.add_command(one)
     for name, noun in NOUNS.items():
@@ -70,7 +79,7 @@ def root(server: Callable[[Path | None], int], more: Sequence[click.Command] = (
     return _telling_version(group, "koinon")
 
 
-def koinon(server: Callable[[Path | None], int], more: Sequence[click.Command]) -> int:
+def koinon(server: Callable[[Path | None, int], int], more: Sequence[click.Command]) -> int:
     """``koinon NOUN VERB ...``"""
     return run(root(server, more), "koinon")
 

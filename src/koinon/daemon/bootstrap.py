@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from koinon.daemon import secret_files
 from koinon.daemon.secret_files import SERVERADMIN
@@ -31,6 +32,8 @@ from koinon.objects.kinds import Kind
 from koinon.objects.names import require_name
 from koinon.objects.template import Template
 from koinon.statements.schema import PoolRow
+
+log = structlog.get_logger(__name__)
 
 ONE_AUTH: Final = "one_auth"
 ONEADMIN: Final = "oneadmin"
@@ -100,7 +103,20 @@ async def bootstrap(
         token_passwords=(secrets.token_hex(32), secrets.token_hex(32)),
     )
     written = await database.write_shared("bootstrap", lambda tx: fill(tx, plan))
+    if not written.value:
+        await _put_away_if_wrong(database, state_dir, hasher, password)
     return written.value
+
+
+async def _put_away_if_wrong(database: Database, state_dir: Path, hasher: Hasher, password: str) -> None:
+    """A process on another machine has filled the database at the same time, with a password of its own."""
+    with database.read() as tx:
+        row = tx.row("user_pool", 0)
+    if row is None or await hasher.verify(password, User.from_row(row).password):
+        return
+    path = state_dir / ONE_AUTH
+    path.rename(path.with_name(f"{ONE_AUTH}.unused"))
+    log.warning("another machine has filled this zone's database: copy one_auth from there", put_away=str(path))
 
 
 def read_credentials(state_dir: Path) -> tuple[str, str] | None:
@@ -123,8 +139,8 @@ def read_credentials(state_dir: Path) -> tuple[str, str] | None:
 
 
 def create_credentials(state_dir: Path) -> tuple[str, str]:
-    """Write ``one_auth`` with a random password, durably and for its owner only. Returns name and password."""
-    return ONEADMIN, secret_files.create(state_dir / ONE_AUTH, ONEADMIN)
+    """Write ``one_auth`` with a random password, durably and for its owner only, if it is not there. Returns name and password."""
+    return secret_files.create(state_dir / ONE_AUTH, ONEADMIN)
 
 
 def fill(tx: SharedTx, plan: NewZone) -> bool:

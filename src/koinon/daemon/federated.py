@@ -1,7 +1,8 @@
 """What a zone runs because it is, or may come to be, in a federation: the listener for zones, the stream or the applier, purge, renewals.
 
 Path:     wiring.py -> Federated.start(); admin.py -> operations()
-Holds:    a change of role (init, join, leave) stops what belonged to the old one and starts what belongs to the new, without a restart.
+Holds:    a change of role (init, join, leave), made here or through another process, stops what belonged to the old one and starts what
+          belongs to the new, without a restart. What only one process of a zone should do runs in the one with the lease.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from koinon.daemon.admin import Invite, Join, Leave, Nothing, Operation, Refusal
 from koinon.daemon.federation_routes import LogRoutes, ObjectRoutes, all_paths
 from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
+from koinon.database.lease import RENEW_EVERY_S
+from koinon.database.state import CommitNotice, Role, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx
 from koinon.errors import ActionError, CloudError, UnavailableError
-from koinon.federation import outbox, snapshot_loading, status, trust
+from koinon.federation import outbox, own_keys, snapshot_loading, status, trust
 from koinon.federation.applier import Applier, master_of
 from koinon.federation.applier import Status as Following
 from koinon.federation.clashes import Rows
@@ -36,7 +39,7 @@ from koinon.federation.links import Links
 from koinon.federation.listener import Gate, TrustRoutes, application
 from koinon.federation.membership import Membership
 from koinon.federation.outbox import Sender
-from koinon.federation.positions import Positions
+from koinon.federation.positions import STORE_EVERY_S, STORE_OFTEN_S, Positions
 from koinon.federation.retention import Retention
 from koinon.federation.rollback import RollbackGuard
 from koinon.federation.snapshot import Snapshots
@@ -49,6 +52,10 @@ from koinon.wire.frames import ZoneReport
 log = structlog.get_logger(__name__)
 
 _RENEW_EVERY_S: Final = 86_400.0
+_RETRY_S: Final = 2.0
+_AGREE_EVERY_S: Final = 0.25
+#: What the process with the lease says is so old at most when another one reads it, as long as all goes well.
+_SAID_AT_LEAST_EVERY_S: Final = _AGREE_EVERY_S + 2 * RENEW_EVERY_S
 
 
 class Federated:
@@ -58,14 +65,17 @@ class Federated:
         settings: complete.
         database: open and started.
         find: looks among the zone's own objects for one that another zone asks about.
+        share_ports: other processes on this machine listen on the same port.
 
     Attributes:
         forwarding: sends shared writes to the master.
         existence: asks other zones about their objects.
+        trouble: why this process can't do what its zone's role asks for, empty if it can.
     """
 
-    def __init__(self, settings: Settings, database: Database, find: Find) -> None:
+    def __init__(self, settings: Settings, database: Database, find: Find, *, share_ports: bool = False) -> None:
         self._settings = settings
+        self._share_ports = share_ports
         self._database = database
         self._store = KeyStore(settings.state)
         self._links = Links(database, self._store)
@@ -88,7 +98,7 @@ class Federated:
             heartbeat_s=settings.federation.heartbeat_s,
             batch_statements=settings.federation.apply_batch_statements,
         )
-        self.forwarding = Forwarding(database, self._links, self._applier.silence_s, settings.federation)
+        self.forwarding = Forwarding(database, self._links, lambda: self.following().silence_s, settings.federation)
         self.existence = Existence(database, self._links, find)
         self._outbox = Sender(database, self._links, self.halted)
         self._membership = Membership(
@@ -113,10 +123,16 @@ class Federated:
         self._tls: ssl.SSLContext | None = None
         self._listener: HttpListener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._single: set[asyncio.Task[None]] = set()
+        self._keeping: list[asyncio.Task[None]] = []
+        self._runs_as: tuple[tuple[Role, str, int], tuple[int, ...]] | None = None
         self._changing = asyncio.Lock()
+        self._unsettled = asyncio.Event()
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self.trouble = ""
 
     async def start(self, take: Take) -> None:
-        """Run what belongs to this zone's role.
+        """Run what belongs to this zone's role, and to this process.
 
         Args:
             take: does a redirected call (api.dispatch).
@@ -125,10 +141,20 @@ class Federated:
             UnavailableError: the listener or the keys can't be used.
         """
         self._take = take
-        await self._begin()
+        async with self._changing:
+            await self._settle()
+        self._unsubscribe = self._database.on_commit(self._heard)
+        self._database.lease.on_change(self._unsettled.set)
+        self._keeping = [asyncio.create_task(self._keep_settled(), name="roles")]
+        if not self._database.lease.alone:
+            self._keeping.append(asyncio.create_task(self._keep_agreed(), name="agreement"))
 
     async def stop(self) -> None:
         """Stop it all and say good-bye to the zones that follow."""
+        self._unsubscribe()
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         await self._end()
         await self._links.close()
 
@@ -151,37 +177,82 @@ class Federated:
 
     # Roles ------------------------------------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
-        role = self._database.state().role
-        self._run("purge", self._retention.run())
-        self._run("outbox", self._outbox.run())  # in each role: what waited for a master may be left to us to do
+    def _heard(self, notice: CommitNotice) -> None:
+        if self._runs_as is not None and _identity(notice.state) != self._runs_as[0]:
+            self._unsettled.set()
+
+    async def _keep_settled(self) -> None:
+        """Whenever this zone's role, its keys or the lease have changed, here or through another process, run what belongs to it."""
+        while True:
+            await self._unsettled.wait()
+            self._unsettled.clear()
+            async with self._changing:
+                try:
+                    await self._settle()
+                    self.trouble = ""
+                except (CloudError, KeyFileError) as error:
+                    if self.trouble != str(error):
+                        log.error("this zone has changed and this process can't follow, will retry", error=str(error))
+                    self.trouble = str(error)
+                    asyncio.get_running_loop().call_later(_RETRY_S, self._unsettled.set)
+
+    async def _settle(self) -> None:
+        identity = _identity(self._database.state())
+        wanted = (identity, self._store.stamp() if identity[0] != "standalone" else ())
+        if self._runs_as != wanted:
+            await self._end()
+            self._links.forget()
+            await self._begin(identity[0])
+            self._runs_as = wanted
+        if self._database.lease.held != bool(self._single):
+            if self._single:
+                await _cancel(self._single)
+                log.info("another process does this zone's single work now")
+            else:
+                self._begin_single(identity[0])
+
+    async def _begin(self, role: Role) -> None:
+        """Start what every process runs."""
         if role == "standalone":
             return
-        gate = self._gate = Gate(self._database)
         try:
+            with self._database.read() as tx:
+                own_keys.require(tx, self._store)
             self._tls = server_context(self._store)
         except KeyFileError as error:
-            raise UnavailableError(f"This zone's keys can't be used: {error}. Restore the directory `federation`.") from error
+            raise UnavailableError(
+                f"This zone's keys can't be used: {error}. Restore the directory `federation`, or copy it from another machine that serves "
+                "this zone."
+            ) from error
+        gate = self._gate = Gate(self._database)
         trust_routes = TrustRoutes(self._database, self._store, self._membership, gate)
         log_routes = LogRoutes(gate, self._feed, self._positions, self._guard, self._snapshots, self._take)
         federation = self._settings.federation
         object_routes = ObjectRoutes(gate, self._database, self._guard, self.existence)
         app = application(all_paths(trust_routes, log_routes, object_routes))
-        self._listener = HttpListener("listener for zones", federation.listen, federation.port, app, self._tls)
+        self._listener = HttpListener("listener for zones", federation.listen, federation.port, app, self._tls, share=self._share_ports)
         await self._listener.start()
         self._run("renewal", self._renew_daily())
         if role == "master":
             self._run("heartbeat", self._feed.keep_beating())
-            self._run("positions", self._positions.keep_stored())
+            self._run("positions", self._positions.keep_stored(STORE_EVERY_S if self._database.lease.alone else STORE_OFTEN_S))
             self._run("snapshots", self._snapshots.keep_swept())
-        else:
-            self._run("applier", self._applier.follow())
+            if not self._database.lease.alone:
+                self._run("snapshots told", self._snapshots.keep_told())
+
+    def _begin_single(self, role: Role) -> None:
+        """Start what the process with the lease runs."""
+        works = {"purge": self._retention.run(), "outbox": self._outbox.run()}  # in each role: what waited for a master may be ours to do
+        if role == "slave":
+            works["applier"] = self._applier.follow()
+        for name, work in works.items():
+            self._run(name, work, self._single)
+        log.info("this process does the zone's single work", work=list(works))
 
     async def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        self._runs_as = None
+        await _cancel(self._single)
+        await _cancel(self._tasks)
         if self._gate is not None:
             self._gate.close()
         await self.forwarding.close()
@@ -191,11 +262,44 @@ class Federated:
         self._key = None
         with contextlib.suppress(CloudError):
             await self._positions.store()
+            await self._snapshots.close()
 
-    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, name: str, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]] | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
+        (self._tasks if among is None else among).add(task)
         task.add_done_callback(_report_failure)
+
+    async def _keep_agreed(self) -> None:
+        """Tell the other processes of this zone what they need of us, and hear what we need of them."""
+        certificate = self._store.certificate_stamp()
+        while True:
+            await asyncio.sleep(_AGREE_EVERY_S)
+            try:
+                role = self._database.state().role
+                self._database.lease.to_say = msgspec.msgpack.encode(self._applier.status()) if role == "slave" else b""
+                with self._database.read() as tx:
+                    self._guard.load(tx)
+                    self._positions.load(tx)
+                if role == "master":
+                    await self._feed.agree()
+                if certificate != (certificate := self._store.certificate_stamp()):
+                    self._reload_certificate()
+                if self._runs_as is not None and role != "standalone" and self._runs_as[1] != self._store.stamp():
+                    self._unsettled.set()
+            except (CloudError, KeyFileError) as error:
+                log.debug("not agreed with the other processes, will retry", error=str(error))
+
+    def following(self) -> Following:
+        """How following the master goes, in whichever process does it."""
+        said = self._database.lease.said()
+        if said is None:
+            return self._applier.status()
+        try:
+            told, age_s = msgspec.msgpack.decode(said[0], type=Following), said[1]
+        except msgspec.MsgspecError:  # of another version of koinon
+            return self._applier.status()
+        silence_s = None if told.silence_s is None else told.silence_s + max(0.0, age_s - _SAID_AT_LEAST_EVERY_S)
+        return msgspec.structs.replace(told, silence_s=silence_s)
 
     async def _renew_daily(self) -> None:
         while True:
@@ -217,7 +321,8 @@ class Federated:
 
     def _reports(self) -> tuple[ZoneReport, ...]:
         with self._database.read() as tx:
-            return status.reports(tx, self._positions, self._feed.following(), self._feed.troubles)
+            following = self._feed.following() | self._positions.following_elsewhere(clock.now_ms())
+            return status.reports(tx, self._positions, following, self._feed.troubles)
 
     async def _load_for_join(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
         directory = self._settings.state / "snapshots" / "loading"
@@ -228,8 +333,7 @@ class Federated:
     async def _init(self, _fields: Nothing) -> dict[str, Any]:
         async with self._changing:
             made = await self._membership.init()
-            await self._end()
-            await self._begin()
+            await self._settle()
         return msgspec.structs.asdict(made)
 
     async def _invite(self, fields: Invite) -> dict[str, Any]:
@@ -243,8 +347,7 @@ class Federated:
                 joined = await self._joining.join(fields.token, replace=fields.replace)
             except ClashError as error:
                 raise Refusal(error.text, clashes=error.clashes) from error
-            await self._end()
-            await self._begin()
+            await self._settle()
         return msgspec.structs.asdict(joined)
 
     async def _revoke(self, fields: Revoke) -> dict[str, Any]:
@@ -265,8 +368,7 @@ class Federated:
     async def _leave(self, fields: Leave) -> dict[str, Any]:
         async with self._changing:
             await self._membership.leave(force=fields.force)
-            await self._end()
-            await self._begin()
+            await self._settle()
         return {"role": self._database.state().role}
 
     async def _resync(self, _fields: Nothing) -> dict[str, Any]:
@@ -279,7 +381,7 @@ class Federated:
         return {"epoch": head.position.epoch, "position": head.position.index}
 
     async def _status(self, _fields: Nothing) -> dict[str, Any]:
-        following = self._applier.status() if self._database.state().role == "slave" else None
+        following = self.following() if self._database.state().role == "slave" else None
         with self._database.read() as tx:
             state, own, digests = tx.state, trust.trust_of(tx, tx.state.zone_id), tx.digests()
             backlog = outbox.backlog(tx, clock.now_ms())
@@ -296,7 +398,9 @@ class Federated:
             "endpoint": self._settings.zone.endpoint,
             "federation_endpoint": self._settings.federation.endpoint,
             "state": "halted" if self.halted() else "ok",
-            "last_error": self.halted(),
+            "last_error": self.halted() or self.trouble or None,
+            "process": self._database.process,
+            "lease": {"held": self._database.lease.held, "holder": self._database.lease.holder},
             "master": None,
             "lag": {"statements": 0, "seconds": 0.0},
             "outbox": {"waiting": backlog.waiting, "oldest_s": backlog.oldest_s},
@@ -325,6 +429,17 @@ class Federated:
 
 def _enrolled(tx: ReadTx) -> list[int]:
     return [zone.zone_id for zone in trust.all_zones(tx) if zone.trust == "ENROLLED"]
+
+
+def _identity(state: ZoneState) -> tuple[Role, str, int]:
+    return state.role, state.federation_id, state.zone_id
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
 
 
 def _report_failure(task: asyncio.Task[None]) -> None:

@@ -40,6 +40,7 @@ class HttpListener:
         port: TCP port.
         app: ASGI application.
         tls: server context, None for plain HTTP.
+        share: let other processes of the same user listen there too; the kernel divides connections among them.
         protocol: makes the protocol of each connection, from uvicorn's arguments.
     """
 
@@ -52,10 +53,12 @@ class HttpListener:
         tls: ssl.SSLContext | None = None,
         *,
         protocol: Callable[..., BoundedHttpProtocol] = BoundedHttpProtocol,
+        share: bool = False,
     ) -> None:
         self.name = name
         self._address = address
         self._port = port
+        self._share = share
         config = uvicorn.Config(
             app,
             loop="uvloop",
@@ -85,6 +88,8 @@ class HttpListener:
         family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._share:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listening.bind((self._address, self._port))
         except OSError as error:

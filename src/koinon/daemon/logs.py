@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 
 from koinon.settings import LogSettings
 
 
-def configure(settings: LogSettings) -> None:
-    """Set structlog and the standard library's logging up, once per process."""
+def configure(settings: LogSettings, worker: int = 0) -> None:
+    """Set structlog and the standard library's logging up, once per process; lines of a worker carry its number, if it has one."""
     level = logging.getLevelName(settings.level.upper())
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([_numbered(worker)] if worker else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -39,3 +41,11 @@ def configure(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _numbered(worker: int) -> structlog.types.Processor:
+    def add(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        event["worker"] = worker
+        return event
+
+    return add

@@ -20,8 +20,12 @@ SERVERADMIN: Final = "serveradmin"
 _RANDOM_BYTES: Final = 24
 
 
-def create(path: Path, name: str) -> str:
-    """Write ``name`` and a random password, which is returned. Raises OSError."""
+def create(path: Path, name: str) -> tuple[str, str]:
+    """Write ``name`` and a random password, unless another process has just written the file. Returns what it holds now.
+
+    Raises:
+        InternalError, OSError: as ``read``.
+    """
     password = secrets.token_urlsafe(_RANDOM_BYTES)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -30,13 +34,18 @@ def create(path: Path, name: str) -> str:
         file.write(f"{name}:{password}\n")
         file.flush()
         os.fsync(file.fileno())
-    draft.rename(path)
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        return read(path) or (name, password)
+    finally:
+        draft.unlink()
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
-    return password
+    return name, password
 
 
 def read(path: Path) -> tuple[str, str] | None:
@@ -67,7 +76,7 @@ def server_key(state_dir: Path) -> ServerKey:
         InvalidError, OSError: as ``read`` and ``create``; or the password is empty or no text.
     """
     path = state_dir / SERVER_AUTH
-    name, password = read(path) or (SERVERADMIN, create(path, SERVERADMIN))
+    name, password = read(path) or create(path, SERVERADMIN)
     if not password or not password.isascii():
         raise InvalidError(f"{path}: the password has to be ASCII text. Correct it, or remove the file to have one made.")
     return ServerKey(name, password)

@@ -13,7 +13,7 @@ import sys
 import structlog
 import uvloop
 
-from koinon.daemon import logs
+from koinon.daemon import logs, workers
 from koinon.daemon.wiring import Zone
 from koinon.errors import CloudError
 from koinon.settings import Settings
@@ -21,11 +21,29 @@ from koinon.settings import Settings
 log = structlog.get_logger(__name__)
 
 
-def run(settings: Settings) -> int:
-    """Be a zone until told to stop; the exit code."""
+def run(settings: Settings, workers_wanted: int = 1) -> int:
+    """Be a zone until told to stop; the exit code.
+
+    Args:
+        settings: complete.
+        workers_wanted: processes that serve it; more than one need a database server.
+    """
+    if workers_wanted == 1:
+        return _be_a_zone(settings, worker=0)
     logs.configure(settings.log)
     try:
-        uvloop.run(_serve(settings))
+        workers.require_possible(settings)
+    except CloudError as error:
+        sys.stderr.write(f"koinon: {error.text}\n")
+        return 1
+    return workers.Workers(workers_wanted, lambda number: _be_a_zone(settings, worker=number)).run()
+
+
+def _be_a_zone(settings: Settings, *, worker: int) -> int:
+    """Serve in this process; ``worker`` is its number, 0 if it is the only one on this machine that we know of."""
+    logs.configure(settings.log, worker)
+    try:
+        uvloop.run(_serve(settings, share_ports=worker > 0))
     except CloudError as error:
         sys.stderr.write(f"koinon: {error.text}\n")
         return 1
@@ -35,7 +53,7 @@ def run(settings: Settings) -> int:
     return 0
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, *, share_ports: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -47,7 +65,7 @@ async def _serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
-    zone = Zone(settings)
+    zone = Zone(settings, share_ports=share_ports)
     try:
         await zone.start()
         await stop.wait()

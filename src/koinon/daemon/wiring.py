@@ -15,6 +15,7 @@ from koinon.accounting import quota_rows
 from koinon.api import acl, clusters, documents, groups, hosts, quotas, system, users, vdcs, zones
 from koinon.api.bindings import Bindings, Services
 from koinon.api.dispatch import Dispatcher
+from koinon.api.health import Health
 from koinon.api.http import XmlRpcApp
 from koinon.api.json_face import application
 from koinon.daemon import secret_files
@@ -38,10 +39,13 @@ class Zone:
 
     Args:
         settings: complete, from ``settings.load``.
+        share_ports: other processes on this machine listen on the same ports.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, share_ports: bool = False) -> None:
         self._settings = settings
+        self._share_ports = share_ports
+        self._health: Health | None = None
         self._stopping: list[Callable[[], Awaitable[None]]] = []
 
     async def start(self) -> None:
@@ -73,26 +77,32 @@ class Zone:
         if created:
             log.info("new zone", password_file=str(settings.state / "one_auth"))
         login = Login(database, hasher, remember_s=int(settings.login.remember_s), server_key=secret_files.server_key(settings.state))
-        federated = Federated(settings, database, targets.known)
+        federated = Federated(settings, database, targets.known, share_ports=self._share_ports)
         bindings = bind_all(Services(settings, database, hasher, federated.existence.ask))
         wait_s = settings.federation.read_your_writes_s
         dispatcher = Dispatcher(database, login, bindings, federated.forwarding, federated.halted, wait_s=wait_s)
         self._stopping.append(federated.stop)
         await federated.start(dispatcher.answer_forwarded)
         limit = settings.server.max_request_mib << 20
-        app = XmlRpcApp(dispatcher, limit, application(dispatcher, limit))
+        health = self._health = Health(
+            database, federated.following, lambda: federated.trouble, caught_up_s=settings.federation.caught_up_s
+        )
+        app = XmlRpcApp(dispatcher, limit, application(dispatcher, limit), health)
         protocol = partial(PlainCallProtocol, door=dispatcher, max_request_bytes=limit)
-        clients = HttpListener("server for clients", settings.server.listen, settings.server.port, app, protocol=protocol)
+        listen, port = settings.server.listen, settings.server.port
+        clients = HttpListener("server for clients", listen, port, app, protocol=protocol, share=self._share_ports)
         self._stopping.append(clients.stop)
         await clients.start()
         admin = AdminListener(settings.state / "admin.sock", federated.operations())
         self._stopping.append(admin.stop)
         await admin.start()
         state = database.state()
-        log.info("zone serves", zone=state.zone_id, role=state.role, head=str(state.head.position), port=settings.server.port)
+        log.info("zone serves", zone=state.zone_id, role=state.role, head=str(state.head.position), port=port, process=database.process)
 
     async def stop(self) -> None:
         """Stop what was started, the last first."""
+        if self._health is not None:
+            self._health.stopping = True
         while self._stopping:
             await self._stopping.pop()()
 

@@ -1,8 +1,8 @@
 """Rows of the shared tables that this process has read, each valid for exactly the state that a read has checked.
 
 Every read first asks the database for its ``write_seq``. The writer leaves a note of what each of its groups changed before it commits,
-so the cache can step from one state to the next and drop only those rows. A state that it can't step to (another process wrote) drops
-whole tables.
+so the cache can step from one state to the next and drop only those rows; for groups of other processes the state says it (recent.py).
+A state that it can't step to drops whole tables.
 A cache belongs to one thread; notes are left by the one that writes and read by all.
 """
 
@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from koinon.database import recent
 from koinon.database.state import ZoneState
 from koinon.statements.schema import POOL_TABLES, PoolRow
 
@@ -56,6 +57,10 @@ class Notes:
         while len(self._changed) > _NOTES_KEPT:
             self._changed.popitem(last=False)
 
+    def holds(self, write_seq: int) -> bool:
+        """Whether the group is one of this process's own."""
+        return write_seq in self._changed
+
     def take_back(self, write_seq: int) -> None:
         """The group was rolled back: its number will be given to another."""
         self._changed.pop(write_seq, None)
@@ -97,6 +102,8 @@ class RowCache:
         if before is None or before.write_seq == state.write_seq:
             return
         notes = self._notes.between(before.write_seq, state.write_seq) if state.write_seq > before.write_seq else None
+        if notes is None and (by_others := recent.since(state, before.write_seq)) is not None:
+            notes = [by_others]
         if notes is None:
             for name in self._tables:
                 if before.versions[name] != state.versions[name] or state.write_seq < before.write_seq:

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from koinon.database import migrations
+from koinon.database import lease, migrations
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.tables import metadata
 from koinon.database.transactions import read_state
@@ -146,6 +146,9 @@ def unserved(dialect: Dialect) -> Iterator[Connection]:
     try:
         connection = dialect.writer()
         try:
+            dialect.alone(connection)
+            if dialect.shared and dialect.has_table(connection, lease.TABLE):
+                lease.require_unheld(connection, dialect)
             yield connection
         finally:
             dialect.rollback(connection)

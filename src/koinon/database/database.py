@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
-from koinon.database import migrations
+from koinon.database import migrations, recent
 from koinon.database.cache import Notes, RowCache
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.dialects.queries import Table
+from koinon.database.lease import Lease
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
 from koinon.database.unfinished import require_whole
+from koinon.database.watch import Watch, process_name
 from koinon.database.writer import Request, Writer, Written
 from koinon.errors import ActionError, UnavailableError
 
@@ -76,6 +80,9 @@ class Database:
         dialect: engine and place.
         derivations: who keeps rows that follow from shared rows.
         reserve_bytes: see Writer.
+
+    Attributes:
+        lease: which process does the work that only one should do.
     """
 
     def __init__(self, dialect: Dialect, derivations: Sequence[Derivation], reserve_bytes: int) -> None:
@@ -93,10 +100,12 @@ class Database:
         self._tidying: asyncio.Task[None] | None = None
         cache = RowCache(self._notes) if dialect.waits else self._cache
         self._writer = Writer(dialect, derivations, self._notes, cache, reserve_bytes=reserve_bytes, listener=self._committed)
+        self.lease = Lease(alone=not dialect.shared)
+        self._watch = Watch(dialect, self.lease, self._others_committed) if dialect.shared else None
 
     @classmethod
     def open(cls, url: str, *, accept: Collection[str] = (), derivations: Sequence[Derivation] = (), reserve_bytes: int = 0) -> Database:
-        """Open a database, bring its schema up to date, and claim it for this process.
+        """Open a database, bring its schema up to date, and on SQLite claim it for this process.
 
         Args:
             url: see ``dialects.choose``.
@@ -120,19 +129,29 @@ class Database:
             raise
 
     def start(self) -> None:
-        """Let the writer begin; needs the running loop."""
+        """Let the writer and the watch begin; needs the running loop."""
         self._writer.start()
+        if self._watch is not None:
+            self._watch.start()
         self._tidying = asyncio.get_running_loop().create_task(self._keep_tidy(), name="tidy")
 
     async def close(self) -> None:
         """Finish waiting writes, then let go of the database."""
         if self._tidying is not None:
             self._tidying.cancel()
+        self.lease.close()
         await self._writer.close()
+        if self._watch is not None:
+            await self._watch.close()
         self._threads.shutdown()
         for reader in (self._reader, *self._idle):
             reader.close()
         self._dialect.release()
+
+    @property
+    def process(self) -> str:
+        """This process's name among those that serve the zone."""
+        return process_name()
 
     def state(self) -> ZoneState:
         """The newest committed state that this process knows of."""
@@ -151,6 +170,8 @@ class Database:
         except self._dialect.driver_error as error:
             raise self._read_failed(error) from error
         self._cache.advance(state)
+        if state.write_seq > self._state.write_seq and self._watch is not None:
+            asyncio.get_running_loop().call_soon(self._others_committed, state)
         return _ShortRead(self._reader, state, self._cache, self._dialect.driver_error, self._read_failed)
 
     def _read_failed(self, error: Exception) -> UnavailableError:
@@ -256,7 +277,7 @@ class Database:
         log.warning("session with the database lost, connecting again", cause=self._reader_lost)
         while True:
             try:
-                reader = await asyncio.get_running_loop().run_in_executor(self._threads, self._dialect.reader)
+                reader, state = await asyncio.get_running_loop().run_in_executor(self._threads, self._open_reader)
                 break
             except self._dialect.driver_error as error:
                 self._reader_lost = self._dialect.explain(error)
@@ -266,10 +287,25 @@ class Database:
         self._cache.forget()
         self._notes.forget()
         self._reader_lost = ""
+        self._tell(CommitNotice(state, (), None))
         log.info("the database answers again")
 
+    def _open_reader(self) -> tuple[Connection, ZoneState]:
+        reader = self._dialect.reader()
+        try:
+            return reader, read_state(reader)
+        except BaseException:
+            reader.close()
+            raise
+
+    def silence_s(self) -> float:
+        """Seconds since the database last answered, as far as is known without asking it."""
+        if self._reader_lost:
+            return math.inf
+        return 0.0 if self._watch is None else self._watch.silence_s()
+
     def on_commit(self, hear: Callable[[CommitNotice], None]) -> Callable[[], None]:
-        """Call ``hear`` on the loop after each durable write group.
+        """Call ``hear`` on the loop after each durable write group of this process, and when those of others are seen.
 
         Returns:
             A function that ends it.
@@ -278,6 +314,24 @@ class Database:
         return lambda: self._listeners.remove(hear)
 
     def _committed(self, notice: CommitNotice) -> None:
+        """This process has made a group durable."""
+        before, after = self._state.write_seq, notice.state.write_seq
+        if after <= before:  # a later one, of another process, was seen first
+            notice = msgspec.structs.replace(notice, state=self._state)
+        elif after > before + 1:  # others came between, and their rows count too
+            notice = msgspec.structs.replace(notice, changed=recent.since(notice.state, before))
+        self._tell(notice)
+
+    def _others_committed(self, state: ZoneState) -> None:
+        """A state was seen; if it is our own, the writer is about to tell more."""
+        before = self._state.write_seq
+        if state.write_seq <= before or self._notes.holds(state.write_seq):
+            return
+        if self._watch is not None:
+            self._watch.others_write()
+        self._tell(CommitNotice(state, (), recent.since(state, before)))
+
+    def _tell(self, notice: CommitNotice) -> None:
         self._state = notice.state
         while self._waiting and self._waiting[0][0] <= notice.state.position:
             _settle(heapq.heappop(self._waiting)[2], True)
@@ -286,9 +340,10 @@ class Database:
 
 
 def _make_ready(dialect: Dialect) -> None:
-    """Bring a database's schema up to date and see that we may write to it; the writer's session keeps others away meanwhile."""
+    """Bring a database's schema up to date and see that we may write to it; one process at a time does."""
     connection = dialect.writer()
     try:
+        dialect.alone(connection)
         dialect.require_fit(connection)
         require_whole(dialect, connection)
         found = migrations.version(dialect, connection)

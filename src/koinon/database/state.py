@@ -13,7 +13,7 @@ from koinon.statements.schema import SHARED_TABLES
 Role = Literal["standalone", "master", "slave"]
 
 _FIXED: Final = ("zone_id", "role", "federation_id", "write_seq", "epoch", "position", "chain")
-COLUMNS: Final = (*_FIXED, *(f"v_{name}" for name in SHARED_TABLES))
+COLUMNS: Final = (*_FIXED, *(f"v_{name}" for name in SHARED_TABLES), "recent")
 
 
 class ZoneState(msgspec.Struct, frozen=True):
@@ -28,6 +28,7 @@ class ZoneState(msgspec.Struct, frozen=True):
         position: index of the newest statement held.
         chain: 32 bytes over everything up to ``position``.
         versions: for each shared table the ``write_seq`` of its last change.
+        recent: what the newest groups changed (recent.py); empty where no other process writes.
     """
 
     zone_id: int
@@ -38,6 +39,7 @@ class ZoneState(msgspec.Struct, frozen=True):
     position: int
     chain: bytes
     versions: Mapping[str, int]
+    recent: bytes = b""
 
     @property
     def head(self) -> Head:
@@ -46,8 +48,9 @@ class ZoneState(msgspec.Struct, frozen=True):
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> ZoneState:
         """Read a row that holds ``COLUMNS``."""
-        zone_id, role, federation_id, write_seq, epoch, position, chain, *versions = row
-        return cls(zone_id, role, federation_id, write_seq, epoch, position, bytes(chain), dict(zip(SHARED_TABLES, versions, strict=True)))
+        zone_id, role, federation_id, write_seq, epoch, position, chain, *versions, recent = row
+        by_table = dict(zip(SHARED_TABLES, versions, strict=True))
+        return cls(zone_id, role, federation_id, write_seq, epoch, position, bytes(chain), by_table, bytes(recent or b""))
 
 
 class LoggedCommit(msgspec.Struct, frozen=True, array_like=True):
@@ -59,8 +62,14 @@ class LoggedCommit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class CommitNotice(msgspec.Struct, frozen=True):
-    """One durable write group: the state after it, the commits in it, and the shared objects whose documents may read differently now."""
+    """Something became durable.
+
+    Attributes:
+        state: the newest state that is known now.
+        commits: those of one write group of this process; none are given for groups of others.
+        changed: shared objects whose documents may read differently since the last notice; None if it may be any.
+    """
 
     state: ZoneState
     commits: tuple[LoggedCommit, ...]
-    changed: frozenset[tuple[str, int]]
+    changed: frozenset[tuple[str, int]] | None

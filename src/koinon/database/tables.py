@@ -64,6 +64,7 @@ zone_state = Table(
     Column("position", BigInteger, nullable=False),
     Column("chain", columns.HASH, nullable=False),
     *(Column(f"v_{name}", BigInteger, nullable=False) for name in SHARED_TABLES),
+    Column("recent", columns.BLOB),
 )
 
 shared_digest = Table(
@@ -215,3 +216,32 @@ request_outcome = Table(
     Column("made_at", BigInteger, nullable=False),  # ms since 1970
 )
 Index("request_outcome_made_at", request_outcome.c.made_at)
+
+# Which process does the work that only one should do; one row.
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1
+    Column("holder", columns.word(32), nullable=False),
+    Column("name", columns.word(255), nullable=False),
+    Column("until_ms", BigInteger, nullable=False),  # ms since 1970, the database's clock
+    Column("said", columns.BLOB, nullable=False),
+)
+
+# Which process of a zone that follows us was the last to open a stream, at whichever of our processes.
+zone_stream = Table(
+    "zone_stream",
+    metadata,
+    Column("zone_id", Integer, primary_key=True, autoincrement=False),
+    Column("run", columns.word(32), nullable=False),
+    Column("superseded", columns.word(1024), nullable=False),
+)
+
+# Snapshots that are being loaded from any of our processes: the log after them is kept.
+snapshot_offer = Table(
+    "snapshot_offer",
+    metadata,
+    Column("snapshot_id", columns.word(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("told_at", BigInteger, nullable=False),  # ms since 1970
+)

@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from koinon import clock
+from koinon.database import recent
 from koinon.database.cache import Notes, RowCache
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation, Different
@@ -430,11 +431,18 @@ class Writer:
             changed = {table for job in writing for table in job.deltas}
             tx.executemany(SET_DIGEST, [(digest.to_bytes(digests[table]), table) for table in changed])
             values = (head.position.index, head.chain)
+        noted = recent.extended(state.recent, state.write_seq, touched) if self._dialect.shared and touched else state.recent
+        if noted is not state.recent:
+            values = (noted, *values)
         if writing or touched:
-            assignments = ", ".join([*(("position = ?", "chain = ?") if writing else ()), *sorted(changes)])
-            tx.execute(f"UPDATE zone_state SET {assignments} WHERE id = 1", values)
+            assignments = [
+                *(("recent = ?",) if noted is not state.recent else ()),
+                *(("position = ?", "chain = ?") if writing else ()),
+                *sorted(changes),
+            ]
+            tx.execute(f"UPDATE zone_state SET {', '.join(assignments)} WHERE id = 1", values)
         known = all(job.keeps_state for job in survivors)
-        return tuple(commits), _after(state, head, touched) if known else read_state(self._connection)
+        return tuple(commits), _after(state, head, touched, noted) if known else read_state(self._connection)
 
     def _present_digests(self, tx: ZoneTx, state: ZoneState) -> dict[str, int]:
         """The digests before this group, to be changed in place; read unless this writer's own last group left them."""
@@ -552,7 +560,7 @@ class Writer:
         return [job for job in group if job.frees_space]
 
 
-def _after(state: ZoneState, head: Head, touched: set[tuple[str, int]]) -> ZoneState:
+def _after(state: ZoneState, head: Head, touched: set[tuple[str, int]], noted: bytes) -> ZoneState:
     """The state that a group leaves which moved nothing but the position and the versions of tables."""
     versions = {**state.versions, **{table: state.write_seq for table, _ in touched}}
-    return msgspec.structs.replace(state, position=head.position.index, chain=head.chain, versions=versions)
+    return msgspec.structs.replace(state, position=head.position.index, chain=head.chain, versions=versions, recent=noted)

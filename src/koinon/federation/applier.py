@@ -113,15 +113,12 @@ class Applier:
         self._database = database
         self._master = master
         self._state_dir = state_dir
-        self._run = secrets.token_hex(16)
         self._turn = asyncio.Lock()  # one at a time moves this zone's position
         self._failures: deque[float] = deque()
         self._attempts = 0
         self._state: State = "connecting"
         self._last_error = ""
-        self._intake = Intake(
-            database, self._turn, self._run, heartbeat_s=heartbeat_s, batch_statements=batch_statements, on_ok=self._going
-        )
+        self._intake = Intake(database, self._turn, heartbeat_s=heartbeat_s, batch_statements=batch_statements, on_ok=self._going)
 
     def silence_s(self) -> float | None:
         """Seconds since the master's last sign of life, None if there was none since this process started."""
@@ -146,6 +143,8 @@ class Applier:
 
     async def follow(self) -> None:
         """Follow the master until cancelled. Nothing that the master, the network or the disk does ends it."""
+        self._intake.run_id = secrets.token_hex(16)  # another process of this zone may have followed meanwhile: we are the newer one again
+        self._state, self._last_error, self._attempts = "connecting", "", 0
         while True:
             wait_s = await self._attempt()
             if wait_s:

@@ -17,8 +17,9 @@ from typing import Final
 import msgspec
 import structlog
 
+from koinon import clock
 from koinon.federation.link import Interrupted, Link, LinkError, Refused, Unreachable, error_text
-from koinon.wire.redirects import PATH, SIGN_OF_LIFE, SIGN_OF_LIFE_S, Answered, Asked, Pieces, Redirect, Result, piece
+from koinon.wire.redirects import DEAD_AFTER, PATH, SIGN_OF_LIFE, SIGN_OF_LIFE_S, Answered, Asked, Pieces, Redirect, Result, piece
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class _Opening:
         self._waiting: dict[int, asyncio.Future[Result]] = {}
         self._outgoing: list[bytes] = []
         self._something = asyncio.Event()
+        self.heard_at: float | None = None
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
         self.opened.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting
@@ -54,12 +56,13 @@ class _Opening:
     async def _run(self) -> None:
         why = "the channel was closed"
         try:
-            async with self._link.channel(PATH, self._pieces, silence_s=3 * SIGN_OF_LIFE_S) as response:
+            async with self._link.channel(PATH, self._pieces, silence_s=DEAD_AFTER * SIGN_OF_LIFE_S) as response:
                 if response.status != 200:
                     raise Refused(response.status, error_text(response.status, await response.content.read(_ERROR_BYTES)))
                 self.opened.set_result(None)
                 coming = Pieces()
                 async for data in response.content.iter_any():
+                    self.heard_at = clock.monotonic_s()
                     for raw in coming.feed(data):
                         self._deliver(_answered.decode(raw))
                 why = "the master ended the channel"
@@ -143,6 +146,13 @@ class CallChannel:
         except TimeoutError as error:
             why = f"zone {self.link.zone_id} at {self.link.endpoint}: it did not answer in time"
             raise (Interrupted(why) if opening.opened.done() else Unreachable(why)) from error
+
+    def silence_s(self) -> float | None:
+        """Seconds since the master was last heard on it, None if it is not open."""
+        opening = self._opening
+        if opening is None or opening.task.done() or opening.heard_at is None:
+            return None
+        return clock.monotonic_s() - opening.heard_at
 
     def abandon(self) -> None:
         """End it, from where nothing can be awaited."""

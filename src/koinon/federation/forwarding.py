@@ -84,7 +84,7 @@ class Forwarding:
             OutcomeUnknownError: the master may have done it; the text carries the request id.
             CloudError: the master refused it.
         """
-        silence_s = self._silence_s()
+        silence_s = self._master_silent_s()
         if silence_s is None or silence_s > self._settings.master_silent_s:
             since = "since this zone started" if silence_s is None else f"for {silence_s:.0f} s"
             raise UnavailableError(
@@ -97,6 +97,11 @@ class Forwarding:
             raise RemoteError(result.text, result.code, result.object_id, result.status)
         readable = await self._database.reached(result.position.index, self._settings.read_your_writes_s)
         return Redirected(result.value, result.position, readable)
+
+    def _master_silent_s(self) -> float | None:
+        """Seconds since its last sign of life, on the stream or on our channel, whichever was the later."""
+        heard = (self._silence_s(), None if self._channel is None else self._channel.silence_s())
+        return min((silence_s for silence_s in heard if silence_s is not None), default=None)
 
     async def _ask(self, message: Redirect) -> Result:
         """Send until there is an answer, or the time is up."""

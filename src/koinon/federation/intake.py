@@ -9,6 +9,7 @@ Not here: what to do when the stream ends (applier.py).
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Final
@@ -69,12 +70,12 @@ class Intake:
     Args:
         database: this zone's.
         turn: held while this zone's position is moved.
-        run: random id of this process.
         heartbeat_s: how often the master speaks.
         batch_statements: how many statements to apply in one transaction, about.
         on_ok: called when a frame has been taken.
 
     Attributes:
+        run_id: 32 hex digits, random; of two that follow as this zone the master serves the one that it heard of last.
         connected: whether a stream is open.
         heard_at: when the master last spoke, on the monotonic clock; None if it never did.
         master_head: the position that it last named.
@@ -82,11 +83,11 @@ class Intake:
     """
 
     def __init__(
-        self, database: Database, turn: asyncio.Lock, run: str, *, heartbeat_s: float, batch_statements: int, on_ok: Callable[[], None]
+        self, database: Database, turn: asyncio.Lock, *, heartbeat_s: float, batch_statements: int, on_ok: Callable[[], None]
     ) -> None:
         self._database = database
         self._turn = turn
-        self._run_id = run
+        self.run_id = secrets.token_hex(16)
         self._silence_s = max(_SILENT_LEAST_S, _SILENT_BEATS * heartbeat_s)
         self._batch_statements = batch_statements
         self._on_ok = on_ok
@@ -125,7 +126,7 @@ class Intake:
             head = self._database.state().head
         self._waiting.clear()
         self._waiting_bytes = 0
-        query = f"?after={head.position}&chain={head.chain.hex()}&run={self._run_id}"
+        query = f"?after={head.position}&chain={head.chain.hex()}&run={self.run_id}"
         async with link.stream(LOG_PATH + query, silence_s=self._silence_s) as response:
             if response.status != 200:
                 raise _declined(response.status, await response.content.read(_CHUNK))

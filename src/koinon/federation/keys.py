@@ -265,6 +265,14 @@ class KeyStore:
     def save_certificate(self, certificate: x509.Certificate) -> None:
         self._write(self.certificate_file, certificate.public_bytes(Encoding.PEM))
 
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when the keys on disk are replaced."""
+        return _stamp(self.zone_key_file), _stamp(self.ca_file)
+
+    def certificate_stamp(self) -> int:
+        """Changes when the certificate on disk is replaced."""
+        return _stamp(self.certificate_file)
+
     def remove(self) -> None:
         """Forget the federation: keys and certificates are gone for good."""
         for file in (self.ca_key_file, self.zone_key_file, self.certificate_file, self.ca_file):
@@ -291,6 +299,13 @@ class KeyStore:
             return read_certificate(self._read(path))
         except ValueError as error:
             raise KeyFileError(f"{path}: {error}") from error
+
+
+def _stamp(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def server_context(store: KeyStore) -> ssl.SSLContext:

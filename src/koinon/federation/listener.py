@@ -148,7 +148,10 @@ class Gate:
         self.cut_all()
 
     def _heard(self, notice: CommitNotice) -> None:
-        changed = [zone_id for table, zone_id in notice.changed if table == "zone_pool" and zone_id in self._open]
+        if notice.changed is None:
+            changed = list(self._open)
+        else:
+            changed = [zone_id for table, zone_id in notice.changed if table == "zone_pool" and zone_id in self._open]
         if not changed:
             return
         with self._database.read() as tx:

@@ -111,13 +111,14 @@ class Sender:
         self._links = links
         self._halted = halted
         self._wake = asyncio.Event()
-        self._position = -1
+        self._position = self._write_seq = -1
         self._failures = 0
 
     async def run(self) -> None:
         """Send, and wait for more, until cancelled."""
         unsubscribe = self._database.on_commit(self._heard)
-        self._failures, self._position = 0, self._database.state().position
+        state = self._database.state()
+        self._failures, self._position, self._write_seq = 0, state.position, state.write_seq
         try:
             while True:
                 self._wake.clear()
@@ -134,9 +135,10 @@ class Sender:
 
     def _heard(self, notice: CommitNotice) -> None:
         """Wake up when this zone wrote something of its own; what the applier does moves the position, and fills no outbox."""
-        if notice.state.position == self._position:
+        state = notice.state
+        if state.position == self._position or state.write_seq > self._write_seq + 1:  # of several groups any may have
             self._wake.set()
-        self._position = notice.state.position
+        self._position, self._write_seq = state.position, state.write_seq
 
     async def _send_all(self) -> float | None:
         """Send each operation that waits, in order.

@@ -27,6 +27,9 @@ from koinon.wire.messages import PositionReport, decode
 log = structlog.get_logger(__name__)
 
 STORE_EVERY_S: Final = 3.0
+#: Where other processes wait to read them. A zone that follows reports at least every 5 s.
+STORE_OFTEN_S: Final = 1.0
+FOLLOWS_S: Final = 8.0
 
 
 class ZonePosition(msgspec.Struct, frozen=True):
@@ -35,10 +38,12 @@ class ZonePosition(msgspec.Struct, frozen=True):
     Attributes:
         position: what it holds durably.
         reported_at_ms: our clock, milliseconds since 1970, of the report.
+        elsewhere: it came to another process of this zone.
     """
 
     position: Position
     reported_at_ms: int
+    elsewhere: bool = False
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -72,11 +77,21 @@ class Positions:
         self._enrolled = enrolled
         self._report_heard = report_heard
         self._unstored: set[int] = set()
+        self._held: dict[int, ZonePosition] = {}
         with database.read() as tx:
-            self._held = {
-                zone_id: ZonePosition(Position(epoch, index), reported_at)
-                for zone_id, epoch, index, reported_at in tx.fetch("SELECT zone_id, epoch, position, reported_at FROM zone_position")
-            }
+            self.load(tx)
+
+    def load(self, tx: ReadTx) -> None:
+        """Take note of what was stored, also by other processes."""
+        for zone_id, epoch, index, reported_at in tx.fetch("SELECT zone_id, epoch, position, reported_at FROM zone_position"):
+            known = self._held.get(zone_id)
+            if known is None or known.reported_at_ms < reported_at:
+                self._held[zone_id] = ZonePosition(Position(epoch, index), reported_at, elsewhere=True)
+
+    def following_elsewhere(self, now_ms: int) -> frozenset[int]:
+        """Zones that report to other processes of this zone, and so follow it there."""
+        newest = now_ms - int(FOLLOWS_S * 1000)
+        return frozenset(zone_id for zone_id, held in self._held.items() if held.elsewhere and held.reported_at_ms > newest)
 
     async def answer(self, zone_id: int, body: bytes) -> Reply:
         """Take a report (POST /federation/v1/position).
@@ -137,10 +152,10 @@ class Positions:
         ]
         return min(wanted, default=None)
 
-    async def keep_stored(self) -> None:
+    async def keep_stored(self, every_s: float = STORE_EVERY_S) -> None:
         """Write reports to the database every few seconds, until cancelled."""
         while True:
-            await asyncio.sleep(STORE_EVERY_S)
+            await asyncio.sleep(every_s)
             try:
                 await self.store()
             except CloudError as error:
@@ -154,8 +169,10 @@ class Positions:
         rows = [(zone, held.position.epoch, held.position.index, held.reported_at_ms) for zone, held in self._some(pending)]
 
         def write(tx: ZoneTx) -> None:
-            tx.executemany("DELETE FROM zone_position WHERE zone_id = ?", [row[:1] for row in rows])
-            tx.executemany("INSERT INTO zone_position (zone_id, epoch, position, reported_at) VALUES (?, ?, ?, ?)", rows)
+            stored = dict(tx.fetch("SELECT zone_id, reported_at FROM zone_position"))
+            newer = [row for row in rows if row[3] > stored.get(row[0], -1)]  # else it told another process of ours more since
+            tx.executemany("DELETE FROM zone_position WHERE zone_id = ?", [row[:1] for row in newer])
+            tx.executemany("INSERT INTO zone_position (zone_id, epoch, position, reported_at) VALUES (?, ?, ?, ?)", newer)
 
         try:
             await self._database.write_zone("store positions", write)

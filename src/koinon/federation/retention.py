@@ -77,7 +77,7 @@ class Retention:
         keep: int,
         cap: int,
         low_water: Callable[[ReadTx], int | None] = lambda tx: None,
-        pin: Callable[[], int | None] = lambda: None,
+        pin: Callable[[ReadTx], int | None] = lambda tx: None,
     ) -> None:
         self._database = database
         self._keep = keep
@@ -103,7 +103,7 @@ class Retention:
         """
         with self._database.read() as tx:
             first, last = bounds(tx)
-            wanted = cut(last=tx.state.position, keep=self._keep, cap=self._cap, low_water=self._low_water(tx), pin=self._pin())
+            wanted = cut(last=tx.state.position, keep=self._keep, cap=self._cap, low_water=self._low_water(tx), pin=self._pin(tx))
             through = commit_end_below(tx, min(wanted, last))
         if through - first + 1 <= slack:
             return 0

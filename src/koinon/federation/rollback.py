@@ -75,8 +75,12 @@ class RollbackGuard:
         self._database = database
         self._key = key
         with database.read() as tx:
-            self._loss = _recall(tx, _HALT)
-            self._accepted = _recall(tx, _ACCEPTED)
+            self.load(tx)
+
+    def load(self, tx: ReadTx) -> None:
+        """Take note of what this process or another has found, or an operator accepted."""
+        self._loss = _recall(tx, _HALT)
+        self._accepted = _recall(tx, _ACCEPTED)
 
     @property
     def halted(self) -> str | None:

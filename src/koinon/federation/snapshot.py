@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,8 @@ from starlette.responses import Response, StreamingResponse
 from koinon import clock
 from koinon.database.blocks import Hashing
 from koinon.database.database import Database
-from koinon.database.transactions import ReadTx
+from koinon.database.transactions import ReadTx, ZoneTx
+from koinon.errors import CloudError
 from koinon.federation import reign
 from koinon.federation.replies import Reply, say
 from koinon.federation.snapshot_file import Counter, Header, Item, Reign, Row, write_items
@@ -38,6 +41,9 @@ SIGNING_CONTEXT: Final = b"koinon snapshot 1\0"
 SHARED_FOR_S: Final = 60.0
 KEPT_UNUSED_S: Final = 600.0
 SWEEP_EVERY_S: Final = 30.0
+TELL_EVERY_S: Final = 5.0
+#: Another process's word counts for so long: it may be dead.
+_TOLD_FOR_MS: Final = int(3 * TELL_EVERY_S * 1000)
 #: A request is tried again within seconds, over a promotion within hours.
 OUTCOMES_KEPT_MS: Final = 24 * 3600 * 1000
 MAX_OUTCOMES: Final = 50_000
@@ -57,6 +63,19 @@ class _Dump:
         self.manifest = manifest
         self.signed = signed
         self.made_at = self.used_at = clock.monotonic_s()
+        self.touched_at = path.stat().st_mtime
+
+    def used_elsewhere(self) -> bool:
+        """Whether another process on this machine has sent of the file lately."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path.stat().st_mtime > max(self.touched_at, time.time() - KEPT_UNUSED_S)
+        return False
+
+    def touch(self) -> None:
+        """Let the other processes on this machine know that it is in use."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.path)
+            self.touched_at = self.path.stat().st_mtime
 
     @property
     def index(self) -> int:
@@ -68,7 +87,7 @@ class Snapshots:
 
     Args:
         database: whose shared tables.
-        directory: where the files go; what lies there from an earlier run is removed.
+        directory: where the files go, for all processes on this machine; what lies there from an earlier run is removed.
         key: the zone's private key; asked for at each dump, because a zone gets it only when it joins or founds a federation.
     """
 
@@ -79,9 +98,10 @@ class Snapshots:
         self._dumps: dict[str, _Dump] = {}
         self._making = asyncio.Lock()
         self._dumping_at: int | None = None
+        self._told: set[str] = set()  # what others know of from us
+        self._shared = not database.lease.alone
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in directory.glob(f"*{_SUFFIX}*"):
-            left.unlink(missing_ok=True)
+        self._remove_files(before=time.time() - KEPT_UNUSED_S if self._shared else math.inf)
 
     async def offer(self, zone_id: int, body: bytes) -> Reply:
         """Answer a zone that needs a snapshot with a signed manifest; dump one if none is fresh enough.
@@ -97,21 +117,29 @@ class Snapshots:
         return say(dump.signed)
 
     def download(self, snapshot_id: str, offset: int) -> Response:
-        """The file from a byte on; 404 when it is not here any more, 416 past its end."""
+        """The file from a byte on, whichever process on this machine made it; 404 when it is not here any more, 416 past its end."""
+        path = self._directory / f"{snapshot_id}{_SUFFIX}"
         dump = self._dumps.get(snapshot_id)
-        if dump is None:
+        try:
+            size = path.stat().st_size
+            if dump is None:
+                os.utime(path)
+        except FileNotFoundError:
             return Response(b'{"error": "this snapshot is gone; ask for another"}', 404, media_type="application/json")
-        if not 0 <= offset <= dump.manifest.size:
+        if not 0 <= offset <= size:
             return Response(b'{"error": "the snapshot has fewer bytes"}', 416, media_type="application/json")
-        dump.used_at = clock.monotonic_s()
-        headers = {"Content-Length": str(dump.manifest.size - offset)}
-        return StreamingResponse(self._bytes(dump, offset), media_type="application/octet-stream", headers=headers)
+        if dump is not None:
+            dump.used_at = clock.monotonic_s()
+        headers = {"Content-Length": str(size - offset)}
+        return StreamingResponse(self._bytes(path, dump, offset), media_type="application/octet-stream", headers=headers)
 
-    def pin(self) -> int | None:
+    def pin(self, tx: ReadTx) -> int | None:
         """The oldest index that a snapshot in use or in the making belongs to: the log after it must stay. None if there is none."""
         held = [dump.index for dump in self._dumps.values()]
         if self._dumping_at is not None:
             held.append(self._dumping_at)
+        offered = tx.fetch("SELECT snapshot_id, position FROM snapshot_offer WHERE told_at > ?", (clock.now_ms() - _TOLD_FOR_MS,))
+        held += [position for snapshot_id, position in offered if snapshot_id not in self._told]
         return min(held, default=None)
 
     async def keep_swept(self) -> None:
@@ -119,13 +147,56 @@ class Snapshots:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             self.sweep(clock.monotonic_s() - KEPT_UNUSED_S)
+            for dump in self._dumps.values():
+                dump.touch()
+            self._remove_files(before=time.time() - KEPT_UNUSED_S)
+
+    async def keep_told(self) -> None:
+        """Tell the process that purges the log what is offered here, until cancelled."""
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            try:
+                await self._tell_others()
+            except CloudError as error:
+                log.warning("snapshots not put down for other processes, will retry", error=error.text)
 
     def sweep(self, before: float) -> None:
         """Remove snapshots that were last used before a moment of the monotonic clock."""
         for snapshot_id, dump in list(self._dumps.items()):
-            if dump.used_at < before:
+            if dump.used_at < before and not dump.used_elsewhere():
                 del self._dumps[snapshot_id]
                 dump.path.unlink(missing_ok=True)
+
+    async def _tell_others(self, *, dumping: bool = False) -> None:
+        """Put down what this process offers, so that the one that purges the log keeps what comes after."""
+        if not self._shared or not (self._dumps or dumping):
+            return
+        now_ms = clock.now_ms()
+        rows = [(snapshot_id, dump.index, now_ms) for snapshot_id, dump in self._dumps.items()]
+        if dumping:
+            rows.append((secrets.token_hex(16), self._database.state().position, now_ms))
+
+        def write(tx: ZoneTx) -> None:
+            tx.execute("DELETE FROM snapshot_offer WHERE told_at < ?", (now_ms - _TOLD_FOR_MS,))
+            tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", [row[:1] for row in rows])
+            tx.executemany("INSERT INTO snapshot_offer (snapshot_id, position, told_at) VALUES (?, ?, ?)", rows)
+
+        self._told |= {row[0] for row in rows}
+        await self._database.write_zone("snapshots", write)
+
+    async def close(self) -> None:
+        """Let the log after what this process offers go. Raises UnavailableError."""
+        told, self._told = [(snapshot_id,) for snapshot_id in self._told], set()
+        if told:
+            await self._database.write_zone(
+                "snapshots", lambda tx: tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", told)
+            )
+
+    def _remove_files(self, *, before: float) -> None:
+        for left in self._directory.glob(f"*{_SUFFIX}*"):
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                if left.stat().st_mtime < before:
+                    left.unlink()
 
     def _find(self, wanted: SnapshotRequest) -> _Dump | None:
         known = self._dumps.get(wanted.have)
@@ -138,6 +209,7 @@ class Snapshots:
     async def _make(self) -> _Dump:
         snapshot_key = self._key()
         self._dumping_at = self._database.state().position
+        await self._tell_others(dumping=True)
         part = self._directory / f"{secrets.token_hex(8)}{_SUFFIX}.part"
         try:
             manifest = await self._database.read_in_thread(lambda tx: _dump(tx, part))
@@ -149,14 +221,18 @@ class Snapshots:
         finally:
             self._dumping_at = None
             part.unlink(missing_ok=True)
+        await self._tell_others()
         log.info("snapshot made", snapshot=manifest.snapshot_id, rows=manifest.rows, size=manifest.size)
         return dump
 
-    async def _bytes(self, dump: _Dump, offset: int) -> AsyncIterator[bytes]:
-        with contextlib.suppress(FileNotFoundError), dump.path.open("rb") as file:
+    async def _bytes(self, path: Path, dump: _Dump | None, offset: int) -> AsyncIterator[bytes]:
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(offset)
             while part := await asyncio.to_thread(file.read, _CHUNK):
-                dump.used_at = clock.monotonic_s()
+                if dump is not None:
+                    dump.used_at = clock.monotonic_s()
+                else:
+                    os.utime(path)
                 yield part
 
 

@@ -21,7 +21,7 @@ def reports(tx: ReadTx, positions: Positions, following: frozenset[int], trouble
     Args:
         tx: a read of the present state.
         positions: what zones reported.
-        following: zones with an open stream.
+        following: zones with an open stream, at whichever process of this zone.
         troubles: why a zone's stream was refused last, by zone.
     """
     now_ms = clock.now_ms()

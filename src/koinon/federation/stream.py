@@ -25,6 +25,7 @@ from koinon.database.database import Database
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import head_at
 from koinon.database.transactions import ReadTx
+from koinon.federation import followers
 from koinon.federation.frame_store import FrameStore
 from koinon.federation.replies import Reply, bad_request, refuse
 from koinon.federation.retention import readable_from
@@ -38,7 +39,6 @@ log = structlog.get_logger(__name__)
 _AFTER: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 _CHAIN: Final = re.compile(r"[0-9a-f]{64}")
 _RUN: Final = re.compile(r"[0-9a-f]{32}")
-_RUNS_REMEMBERED: Final = 16
 #: How long a cut stream may take to end politely before its connection is dropped.
 _FAREWELL_S: Final = 0.5
 
@@ -140,9 +140,11 @@ class Feed:
         self._streams: dict[int, LogStream] = {}
         self._ending: set[LogStream] = set()
         self._current: dict[int, str] = {}
+        self._agreed: dict[int, str] = {}  # the newest runs, as all processes of ours know them
         self._runs: dict[int, deque[str]] = {}
         self._closed = False
         self._beat_at = -heartbeat_s
+        self._rung_at = 0
         self.bell = asyncio.Event()
         self.beat = b""
         self.frames = FrameStore(database, key)
@@ -196,6 +198,26 @@ class Feed:
                     self._make_beat()
                 except Exception:  # one that can't be made must not be the last
                     log.exception("no heartbeat made")
+
+    async def agree(self) -> None:
+        """Where several processes serve this zone: tell the others who follows here, and cut whom they have superseded.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        opened = {zone_id: stream.run for zone_id, stream in self._streams.items() if self._agreed.get(zone_id) != stream.run}
+        if opened:
+            await self._database.write_zone("streams", lambda tx: followers.note(tx, opened))
+        with self._database.read() as tx:
+            known = followers.load(tx)
+        self._agreed = {zone_id: follower.run for zone_id, follower in known.items()}
+        for zone_id, follower in known.items():
+            runs = self._runs.setdefault(zone_id, deque(maxlen=followers.REMEMBERED))
+            runs.extend(run for run in follower.superseded if run not in runs)
+            stream = self._streams.get(zone_id)
+            if stream is not None and stream.run in follower.superseded:
+                log.warning("another process of a zone follows now, at another process of ours", zone=zone_id)
+                stream.cut()
 
     async def close(self) -> None:
         """End all streams and take no new ones."""
@@ -253,7 +275,7 @@ class Feed:
         if before is not None:
             before.cut()
             self._ending.add(before)
-        runs = self._runs.setdefault(zone_id, deque(maxlen=_RUNS_REMEMBERED))
+        runs = self._runs.setdefault(zone_id, deque(maxlen=followers.REMEMBERED))
         current = self._current.get(zone_id)
         if current is not None and current != run:
             runs.append(current)
@@ -266,7 +288,8 @@ class Feed:
             return
         if self._streams:
             self.frames.add(notice.commits)
-            if notice.commits:
+            if notice.commits or notice.state.position > self._rung_at:
+                self._rung_at = notice.state.position
                 self._ring()
 
     def _make_beat(self) -> None:

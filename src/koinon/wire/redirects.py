@@ -16,8 +16,9 @@ from koinon.statements.commits import Position
 PATH: Final = "/federation/v1/calls"
 #: Longest piece: a caller's body is far below that.
 MAX_PIECE: Final = 64 * 2**20
-#: A piece comes at least this often from either end; after three times as long a silence the channel is dead.
-SIGN_OF_LIFE_S: Final = 2.0
+#: A piece comes at least this often from either end; after so many times as long a silence the channel is dead.
+SIGN_OF_LIFE_S: Final = 1.0
+DEAD_AFTER: Final = 6
 SIGN_OF_LIFE: Final = b"\0\0\0\0"
 
 

@@ -116,6 +116,8 @@ class MariaDB:
     driver_error: type[Exception] = pymysql.Error
     integrity_error: type[Exception] = pymysql.IntegrityError
     waits = True
+    shared = True
+    now_ms = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     doubt_patience_s = servers.DOUBT_PATIENCE_S
 
     def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
@@ -137,10 +139,14 @@ class MariaDB:
         self.place = f"MariaDB at {without_password(url)}"
 
     def claim(self) -> None:
-        """The writer's session holds a named lock."""
+        """Any number of processes may serve it."""
 
     def release(self) -> None:
-        """The server lets go when that session ends."""
+        """There is nothing to let go of."""
+
+    def alone(self, connection: Connection) -> None:
+        name = ("koinon." + self._name,)  # names of locks are the server's, not the database's
+        servers.be_alone(self.place, lambda: bool(connection.execute("SELECT GET_LOCK(?, 0)", name).fetchone()[0]))
 
     def require_fit(self, connection: Connection) -> None:
         version, packet, flush, engine, encoding, binlog, form = connection.execute(
@@ -215,9 +221,7 @@ class MariaDB:
         session = self._connect()
         try:
             session.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            # Names of locks are the server's, not the database's.
-            claim = ("koinon." + self._name,)
-            servers.take_claim(self.place, lambda: bool(session.execute("SELECT GET_LOCK(?, 0)", claim).fetchone()[0]))
+            session.execute(f"SET SESSION idle_transaction_timeout = {servers.IDLE_IN_TRANSACTION_S}")
         except BaseException:
             session.close()
             raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -28,15 +29,39 @@ OLDEST: Final = 150000
 #: Serialisation failure, deadlock, lock not to be had in time: the transaction must be made again.
 _AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
 #: The server has ended the session, or is about to.
-_ENDED: Final = ("08", "57P")
+_ENDED: Final = ("08", "57P", "25P03")
 #: The key of our advisory lock, which is the database's own: "koinon" in ASCII.
-_CLAIM: Final = int.from_bytes(b"koinon")
+_ALONE: Final = int.from_bytes(b"koinon")
+#: Each power of two up to it is a statement of its own, prepared once.
+_ROWS_AT_ONCE: Final = 64
 _STREAMED_AT_ONCE: Final = 500
 _QUERIED_AT_ONCE: Final = 20  # rows may be long
 _DURABILITY: Final = {
     "fsync": ("on", "set fsync = on in postgresql.conf"),
     "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
 }
+
+
+class _Counted:
+    """What several statements answer together: how many rows they found."""
+
+    def __init__(self, rowcount: int) -> None:
+        self.rowcount = rowcount
+
+    def fetchone(self) -> Any:
+        raise psycopg.ProgrammingError("there are no rows to fetch")
+
+    fetchall = fetchone
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+@lru_cache(maxsize=1024)
+def _of_many_rows(insert: str, rows: int) -> str:
+    """An INSERT of one row of marks as one of many."""
+    into, values, row = insert.rpartition(" VALUES ")
+    return into + values + ", ".join([row] * rows)
 
 
 class _Session:
@@ -51,10 +76,15 @@ class _Session:
             return self.raw.execute(translated(sql), parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
-        with self._watched():
-            cursor = self.raw.cursor()
-            cursor.executemany(translated(sql), parameters)
-            return cursor
+        """Many rows of an INSERT in one statement. The driver would use a pipeline: a process that is stopped in the middle of one would
+        keep its locks for as long as it is stopped, because the server counts no idle time there."""
+        found, rows = 0, list(parameters)
+        while rows:
+            size = min(_ROWS_AT_ONCE, 1 << (len(rows).bit_length() - 1)) if sql.startswith("INSERT") else 1
+            part, rows = rows[:size], rows[size:]
+            text = _of_many_rows(sql, size) if size > 1 else sql
+            found += self.execute(text, [value for row in part for value in row]).rowcount
+        return _Counted(found)
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         with self._watched(), self.raw.cursor(name="stream") as cursor:
@@ -91,6 +121,8 @@ class PostgreSQL:
     driver_error: type[Exception] = psycopg.Error
     integrity_error: type[Exception] = psycopg.IntegrityError
     waits = True
+    shared = True
+    now_ms = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)"
     doubt_patience_s = servers.DOUBT_PATIENCE_S
 
     def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
@@ -99,10 +131,13 @@ class PostgreSQL:
         self.place = f"PostgreSQL at {without_password(url)}"
 
     def claim(self) -> None:
-        """The writer's session holds an advisory lock."""
+        """Any number of processes may serve it."""
 
     def release(self) -> None:
-        """The server lets go when that session ends."""
+        """There is nothing to let go of."""
+
+    def alone(self, connection: Connection) -> None:
+        servers.be_alone(self.place, lambda: bool(connection.execute("SELECT pg_try_advisory_lock(?)", (_ALONE,)).fetchone()[0]))
 
     def require_fit(self, connection: Connection) -> None:
         raw = _raw(connection)
@@ -155,10 +190,9 @@ class PostgreSQL:
         session = self._connect()
         try:
             session.execute(f"SET lock_timeout = '{servers.LOCK_WAIT_S}s'")
-            session.execute("SET idle_in_transaction_session_timeout = 0")
+            session.execute(f"SET idle_in_transaction_session_timeout = '{servers.IDLE_IN_TRANSACTION_S}s'")
             # A COMMIT that waits for a standby and is cut short by this would count as made, and be lost with the primary.
             session.execute("SET statement_timeout = 0")
-            servers.take_claim(self.place, lambda: bool(session.execute("SELECT pg_try_advisory_lock(?)", (_CLAIM,)).fetchone()[0]))
         except BaseException:
             session.close()
             raise
@@ -245,7 +279,7 @@ class PostgreSQL:
         code = error.sqlstate if isinstance(error, psycopg.Error) else None
         if code in _AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
-        if code is None or code[:2] in ("08", "57"):
+        if code is None or code.startswith(_ENDED):
             return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
         if code[:2] == "53":
             return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."

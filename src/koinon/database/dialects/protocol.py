@@ -50,11 +50,15 @@ class Dialect(Protocol):
     integrity_error: type[Exception]
     #: whether statements wait for a network, so that a write group had better run in a thread
     waits: bool
+    #: whether several processes may serve one database at a time
+    shared: bool
+    #: SQL for the database's own clock, in milliseconds since 1970, where it is shared
+    now_ms: str
     #: how long to try to learn what became of a COMMIT that failed
     doubt_patience_s: float
 
     def claim(self) -> None:
-        """Make sure that no other process serves this database.
+        """Make sure that no other process serves this database, on an engine that takes one only.
 
         Raises:
             UnavailableError: another one does.
@@ -62,6 +66,13 @@ class Dialect(Protocol):
 
     def release(self) -> None:
         """Let go of what ``claim`` took."""
+
+    def alone(self, connection: Connection) -> None:
+        """Until this session ends, keep other processes from making the same database ready.
+
+        Raises:
+            UnavailableError: another one takes too long over it.
+        """
 
     def require_fit(self, connection: Connection) -> None:
         """Look at the server before anything is written to it.
@@ -74,7 +85,7 @@ class Dialect(Protocol):
         """A plain session: for reading, and for whoever repairs by hand."""
 
     def writer(self) -> Connection:
-        """The one session that writes. On a server it holds the claim."""
+        """The session with which this process writes."""
 
     def reader(self) -> Connection:
         """A session that can't write."""

@@ -22,8 +22,10 @@ LOCK_WAIT_S: Final = 2
 CONNECT_TIMEOUT_S: Final = 5
 #: A session that hears nothing for so long is given up: the loop may be the one that waits.
 SILENCE_S: Final = 20
-#: The server may need this long to notice that our former process is gone.
-_CLAIM_PATIENCE_S: Final = 5.0
+#: A process that stops in the middle of a transaction holds up all others: the server ends its session after so long.
+IDLE_IN_TRANSACTION_S: Final = 3
+#: Another process that starts may be bringing the schema up to date.
+_ALONE_PATIENCE_S: Final = 30.0
 DOUBT_PATIENCE_S: Final = 10.0
 
 #: All statements of this package, and then some.
@@ -36,16 +38,18 @@ def translated(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
-def take_claim(place: str, attempt: Callable[[], bool]) -> None:
-    """Try to get the lock that keeps other processes out, for a while.
+def be_alone(place: str, attempt: Callable[[], bool]) -> None:
+    """Try for a while to get the lock that processes hold while they make a database ready.
 
     Raises:
         UnavailableError: another process keeps it.
     """
-    deadline = time.monotonic() + _CLAIM_PATIENCE_S
+    deadline = time.monotonic() + _ALONE_PATIENCE_S
     while not attempt():
         if time.monotonic() > deadline:
-            raise UnavailableError(f"{place} is in use by another koinon server. A zone has one server process: stop the other one first.")
+            raise UnavailableError(
+                f"{place} is being made ready by another koinon server, or is in use by an older one. Wait for the first, stop the second."
+            )
         time.sleep(0.05)
 
 

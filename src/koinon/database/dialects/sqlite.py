@@ -41,6 +41,8 @@ class SQLite:
     integrity_error: type[Exception] = sqlite3.IntegrityError
     alchemy = "sqlite"
     waits = False
+    shared = False
+    now_ms = ""  # nobody to agree with
     doubt_patience_s = 0.0
 
     def __init__(self, path: Path) -> None:
@@ -65,6 +67,9 @@ class SQLite:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def alone(self, connection: protocol.Connection) -> None:
+        """The claim has seen to that."""
 
     def require_fit(self, connection: protocol.Connection) -> None:
         """The library is part of this program."""
