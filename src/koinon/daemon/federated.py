@@ -247,7 +247,8 @@ class Federated:
             works["applier"] = self._applier.follow()
         for name, work in works.items():
             self._run(name, work, self._single)
-        log.info("this process does the zone's single work", work=list(works))
+        if not self._database.lease.alone:
+            log.info("this process does the zone's single work", work=list(works))
 
     async def _end(self) -> None:
         self._runs_as = None

@@ -97,7 +97,7 @@ class Zone:
         self._stopping.append(admin.stop)
         await admin.start()
         state = database.state()
-        log.info("zone serves", zone=state.zone_id, role=state.role, head=str(state.head.position), port=port, process=database.process)
+        log.info("zone serves", zone=state.zone_id, role=state.role, head=str(state.head.position), port=port)
 
     async def stop(self) -> None:
         """Stop what was started, the last first."""
