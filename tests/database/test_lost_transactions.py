@@ -405,6 +405,34 @@ def test_a_session_that_dies_in_commit_is_looked_up_and_nothing_is_done_twice(tm
     trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))
 
 
+@pytest.mark.parametrize("mode", ["before", "after"])
+def test_a_commit_is_told_from_those_that_other_processes_have_made_meanwhile(
+    tmp_path: Path, cutter: Cutter, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """For what is not in the log their numbers would do for ours."""
+
+    def count(tx: ZoneTx) -> int:
+        tx.execute("INSERT INTO outbox (request_id, kind, body, made_at) VALUES ('r', 'k', ?, 0)", (b"",))
+        return int(tx.fetch("SELECT COUNT(*) FROM outbox")[0][0])
+
+    async def test(trial: Trial) -> None:
+        dialect = trial.database._dialect
+        plain = dialect.await_own_end
+
+        def late(connection: Connection) -> None:
+            with engines.by_hand(trial.path) as other:
+                other.execute("UPDATE zone_state SET write_seq = write_seq + 3 WHERE id = 1")
+            plain(connection)
+
+        monkeypatch.setattr(dialect, "await_own_end", late)
+        cutter.mode = mode
+        assert await trial.database.write_zone("count", count) == 1
+        assert await trial.database.write_zone("count", count) == 2
+        assert cutter.cuts == 1
+
+    trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))
+
+
 def test_a_commit_of_which_nothing_can_be_learned_is_said_to_be_unknown(
     tmp_path: Path, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

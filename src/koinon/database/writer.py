@@ -51,6 +51,8 @@ _PROBE_EVERY: Final = 128
 _TRIES: Final = 3
 _SPACE_CHECK_S: Final = 1.0
 _DOUBT_PAUSE_S: Final = 0.1
+#: A writer that signed its last group so many groups ago is thought to have ended.
+_SIGNED_KEPT: Final = 100_000
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -175,6 +177,7 @@ class Writer:
         self._reserve_bytes = reserve_bytes
         self._listener = listener
         self._connection: Connection = dialect.writer()
+        self._name = token_hex(16)
         self._waiting: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
@@ -354,6 +357,8 @@ class Writer:
             if survivors:
                 self._require_transaction()  # or the log would be written outside of one
                 commits, after = self._log_survivors(survivors, state, changes.touched)
+                if not commits:
+                    self._sign(after.write_seq)
                 connection.flush()  # not with COMMIT: that a row was not found is known only here
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
@@ -497,6 +502,12 @@ class Writer:
         job.head = Position(commit.epoch, commit.last_idx)
         return LoggedCommit(commit, job.texts, extend(head.chain, commit, job.texts))
 
+    def _sign(self, write_seq: int) -> None:
+        """Let a group be known again that is not in the log, should its COMMIT fail in doubt."""
+        connection = self._connection
+        connection.later("DELETE FROM signed_group WHERE writer = ? OR write_seq < ?", (self._name, write_seq - _SIGNED_KEPT))
+        connection.later("INSERT INTO signed_group (writer, write_seq) VALUES (?, ?)", (self._name, write_seq))
+
     def _require_transaction(self) -> None:
         if not self._dialect.in_transaction(self._connection):
             self._dialect.rollback(self._connection)
@@ -539,11 +550,8 @@ class Writer:
                 connection = self._dialect.writer()
                 try:
                     self._dialect.await_own_end(connection)
-                    if run.commits:
-                        ours = (run.commits[0].commit.last_idx, run.commits[0].commit.commit_id)
-                        found = connection.execute("SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", ours)
-                        return found.fetchone() is not None
-                    return read_state(connection).write_seq >= run.after.write_seq
+                    sql, ours = self._mark_of(run)
+                    return connection.execute(sql, ours).fetchone() is not None
                 finally:
                     self._dialect.rollback(connection)
                     connection.close()
@@ -551,6 +559,13 @@ class Writer:
                 if time.monotonic() > deadline:
                     return None
             time.sleep(_DOUBT_PAUSE_S)
+
+    def _mark_of(self, run: _Run) -> tuple[str, tuple[int | str, ...]]:
+        """A query that finds what no other group leaves, whoever has written since."""
+        if run.commits:
+            first = run.commits[0].commit
+            return "SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", (first.last_idx, first.commit_id)
+        return "SELECT 1 FROM signed_group WHERE writer = ? AND write_seq = ?", (self._name, run.after.write_seq)
 
     def _answer(self, group: list[_Job], run: _Run) -> None:
         for job in group:

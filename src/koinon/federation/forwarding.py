@@ -98,8 +98,7 @@ class Forwarding:
             since = "since this zone started" if silence_s is None else f"for {silence_s:.0f} s"
             why = self._refusal() or f"no sign of life {since}."
             raise UnavailableError(
-                f"{_NO_MASTER}: {why} Shared data can be read but not changed here until the master is back; "
-                "nothing was changed."
+                f"{_NO_MASTER}: {why} Shared data can be read but not changed here until the master is back; nothing was changed."
             )
         message = Redirect(method, body, request_id, secret or secrets.token_bytes(32), if_match)
         result = await self._ask(message)
