@@ -218,7 +218,8 @@ class _MariaDB(_Database):
         import pymysql
 
         server = engines.server("mariadb")
-        name = server.database(engines.database_name(file)).rpartition("/")[2].partition("?")[0]
+        name = engines.database_name(file)
+        server.database(name)
         return pymysql.connect(unix_socket=f"{server.folder}/socket", user="root", database=name, autocommit=True)
 
 

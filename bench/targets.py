@@ -136,10 +136,11 @@ ROWS: Final = (
 
 _NOTE: Final = """\
 The *bare bound* is what this machine does in the same run without a zone: *echo* is a server on uvloop that looks at a request's length and
-answers with as many bytes; *database* is the engine alone, through the same driver: it commits durably as many changes at a time as there are
-connections; *scrypt* hashes in as many threads, two at most; *commit and read* is one such commit and one such echo; *stream* is compressed
-msgpack over HTTP into that database; *bare server* is an empty uvicorn's memory and start. A rate is given as a share of its bound, a time
-or a size as a multiple. Targets are the same for every engine. A database server shares the two cores too; its memory is not counted.
+answers with as many bytes; *database* is the engine alone, through the same driver: it commits durably as many changes at a time as there
+are connections; *scrypt* hashes in as many threads, two at most; *commit and read* is one such commit and one such echo; *stream* is
+compressed msgpack over HTTP into that database; *bare server* is an empty uvicorn's memory and start. A rate is given as a share of its
+bound, a time or a size as a multiple. Targets are the same for every engine. A database server shares the two cores; its memory is not
+counted.
 
 *50 ms away* is a round trip. Lags count from the master's answer. A rule must be as fast as a user's update, and a large group as an empty
 one, within a tenth. Memory is PSS of all processes of the zone together; 1 MB is 10^6 bytes."""
