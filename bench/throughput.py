@@ -34,9 +34,9 @@ _COLUMNS: Final = (
     "of bound",
 )
 _DATABASE: Final = (
-    f"Bound: the database alone, one session of its driver, durable; one row updated and one log row of {bounds.BODY_BYTES:,} bytes "
-    "inserted per change, as many changes in a commit as there are connections. Through the slave a call is answered when the slave holds it too. "
-    "CPU is that of the zone, without a database server's."
+    "Bound: the database alone, one session of its driver, durable; one row updated and one log row of "
+    f"{bounds.BODY_BYTES:,} bytes inserted per change, as many changes in a commit as there are connections. Through the slave a call is "
+    "answered when the slave holds it too. CPU is that of the zone, without a database server's."
 )
 
 _DRIVERS: Final = {
