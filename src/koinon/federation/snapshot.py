@@ -188,9 +188,7 @@ class Snapshots:
         """Let the log after what this process offers go. Raises UnavailableError."""
         told, self._told = [(snapshot_id,) for snapshot_id in self._told], set()
         if told:
-            await self._database.write_zone(
-                "snapshots", lambda tx: tx.later("DELETE FROM snapshot_offer WHERE snapshot_id = ?", *told)
-            )
+            await self._database.write_zone("snapshots", lambda tx: tx.later("DELETE FROM snapshot_offer WHERE snapshot_id = ?", *told))
 
     def _remove_files(self, *, before: float) -> None:
         for left in self._directory.glob(f"*{_SUFFIX}*"):

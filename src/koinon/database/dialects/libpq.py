@@ -4,7 +4,7 @@ Path:     execute() -> what ``later`` has left, and this statement -> one pipeli
 Holds:    a statement is prepared when it is met for the third time. Rows come in binary. A server that keeps silent for too long is given
           up. An error in a statement left for later ends the transaction for this session: whose it was, nobody could tell.
 Why:      a point read costs 8 us of processor here and 13 through a cursor; 30 statements in a pipeline take one round trip
-          (docs/decisions/0017-round-trips.md).
+          (docs/decisions/0018-round-trips.md).
 """
 
 from __future__ import annotations
