@@ -18,12 +18,13 @@ from typing import Final
 import msgspec
 
 from bench import copying, growth, throughput
-from bench.ground import Ground, Layout, Outcome, opened
+from bench.ground import Ground, Layout, Outcome, Variant, opened
 from bench.machine import facts
 from bench.profile import profiles
 from bench.report import Table
 from bench.scale import FULL, QUICK, SMOKE, Scale
 from bench.targets import ROWS, Measured, summary
+from harness import engines
 
 _PLAIN: Final = Layout(zones=2)
 _FAR: Final = Layout(zones=2, through_proxy=True)
@@ -67,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; returns 1 if a scenario broke."""
     asked = _parser().parse_args(arguments)
     wanted = [name for name in SCENARIOS if not asked.only or name in asked.only]
-    machine = facts()
+    machine = facts(asked.engine)
     started = time.monotonic()
-    runs = [measure(wanted, asked.scale, variant, options) for variant, options in _variants(asked.workers)]
+    runs = [measure(wanted, asked.scale, variant) for variant in _variants(asked.engine, asked.workers)]
     report = "\n".join(_report(runs, asked.scale, machine, time.monotonic() - started))
     print(report)
     if asked.output:
@@ -97,33 +98,52 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N,N",
         help="measure servers with each of these numbers of worker processes (koinon server --workers N)",
     )
+    parser.add_argument(
+        "--engine",
+        type=_engines,
+        default=["sqlite"],
+        metavar="NAME,NAME",
+        help=f"measure zones on databases of each of these engines: {', '.join(engines.ENGINES)}; servers are started for the run",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the report to this file too")
     return parser
 
 
-def _variants(workers: str) -> list[tuple[str, list[str]]]:
-    if not workers:
-        return [("", [])]
-    return [(f"--workers {count}", ["--workers", count]) for count in workers.split(",")]
+def _engines(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in engines.ENGINES:
+            raise argparse.ArgumentTypeError(f"{name!r:.40} is not one of {', '.join(engines.ENGINES)}")
+    return names
 
 
-def measure(wanted: Sequence[str], scale: Scale, variant: str = "", options: Sequence[str] = ()) -> Run:
-    """Run scenarios with ``options`` for every server.
+def _variants(chosen: Sequence[str], workers: str) -> list[Variant]:
+    counts = workers.split(",") if workers else [""]
+    return [
+        Variant(
+            " ".join([engine] * (len(chosen) > 1) + [f"--workers {count}"] * bool(count)), engine, ("--workers", count) if count else ()
+        )
+        for engine in chosen
+        for count in counts
+    ]
+
+
+def measure(wanted: Sequence[str], scale: Scale, variant: Variant) -> Run:
+    """Run scenarios.
 
     Args:
         wanted: their names, in the order of ``SCENARIOS``.
         scale: how much.
-        variant: name of these options.
-        options: for ``koinon server``.
+        variant: on what.
     """
-    run = Run(variant, {}, [], {})
+    run = Run(variant.name, {}, [], {})
     for layout in (_PLAIN, _FAR, _ALONE):
         here = [name for name in wanted if SCENARIOS[name][0] is layout]
         if not here:
             continue
         left = list(here)
         try:
-            with tempfile.TemporaryDirectory(prefix="koinon-bench-") as folder, opened(layout, Path(folder), scale, options) as ground:
+            with tempfile.TemporaryDirectory(prefix="koinon-bench-") as folder, opened(layout, Path(folder), scale, variant) as ground:
                 while left:
                     _scenario(run, left.pop(0), ground)
         except Exception as error:  # the zones did not start, or did not end; what was measured before must not be lost

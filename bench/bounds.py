@@ -15,7 +15,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,7 @@ import zstandard
 
 from bench import calls
 from bench.load import Exchange
-from harness import processes
+from harness import engines, processes
 from harness.proxy import Link
 
 _RECORDS: Final = "BENCH_RECORDS"
@@ -141,51 +142,109 @@ class Commits(msgspec.Struct):
     changes_per_second: float
 
 
-def sqlite_commits(folder: Path, group: int, seconds: float) -> Commits:
-    """Commit in a loop with synchronous=FULL: each change updates one row and inserts one log entry of ``BODY_BYTES``."""
-    with _database(folder / f"bound-{group}.db") as database:
+def commits(folder: Path, engine: str, group: int, seconds: float) -> Commits:
+    """Commit in a loop: each change updates one row and inserts one log entry of ``BODY_BYTES``."""
+    with _database(folder / f"bound-{group}.db", engine) as database:
         done = 0
         started = time.perf_counter()
         while time.perf_counter() - started < seconds:
-            _commit(database, ((number, str(number).ljust(BODY_BYTES, "x")) for number in range(done, done + group)))
+            database.commit([(number, str(number).ljust(BODY_BYTES, "x")) for number in range(done, done + group)])
             done += group
         took = time.perf_counter() - started
     return Commits(group, done / group / took, done / took)
 
 
+class _Database(ABC):
+    """The bare database of an engine, through the driver that the zones use, as the driver's own documentation has it used."""
+
+    def __init__(self, file: Path) -> None:
+        self.connection = self.open(file)
+        self.ask("CREATE TABLE pool (oid INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        self.ask("CREATE TABLE log (idx INTEGER PRIMARY KEY, statement TEXT NOT NULL)")
+        self.run("INSERT INTO pool VALUES (?, '')", [(oid,) for oid in range(_ROWS)])
+
+    def commit(self, changes: Sequence[tuple[int, str]]) -> None:
+        """One transaction, durable when this returns."""
+        self.ask("BEGIN")
+        self.run("UPDATE pool SET body = ? WHERE oid = ?", [(body, number % _ROWS) for number, body in changes])
+        self.run("INSERT INTO log VALUES (?, ?)", changes)
+        self.ask("COMMIT")
+
+    def ask(self, sql: str) -> None:
+        """Run one statement."""
+        self.connection.cursor().execute(sql)
+
+    def run(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run one statement for each row."""
+        self.connection.cursor().executemany(sql.replace("?", "%s"), rows)
+
+    @abstractmethod
+    def open(self, file: Path) -> Any:
+        """A session of the driver, each statement a transaction of its own unless BEGIN says otherwise."""
+
+    def close(self) -> None:
+        """Forget the tables."""
+        self.ask("DROP TABLE pool")
+        self.ask("DROP TABLE log")
+        self.connection.close()
+
+
+class _SQLite(_Database):
+    def open(self, file: Path) -> Any:
+        self._file = file
+        connection = sqlite3.connect(file, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def run(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.connection.executemany(sql, rows)
+
+    def close(self) -> None:
+        self.connection.close()
+        for suffix in ("", "-wal", "-shm"):
+            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
+
+
+class _PostgreSQL(_Database):
+    def open(self, file: Path) -> Any:
+        import psycopg
+
+        return psycopg.connect(engines.url(file, "postgresql"), autocommit=True)
+
+
+class _MariaDB(_Database):
+    def open(self, file: Path) -> Any:
+        import pymysql
+
+        server = engines.server("mariadb")
+        name = engines.database_name(file)
+        server.database(name)
+        return pymysql.connect(unix_socket=f"{server.folder}/socket", user="root", database=name, autocommit=True)
+
+
+_ENGINES: Final[dict[str, type[_Database]]] = {"sqlite": _SQLite, "postgresql": _PostgreSQL, "mariadb": _MariaDB}
+
+
 @contextlib.contextmanager
-def _database(file: Path) -> Iterator[sqlite3.Connection]:
-    database = sqlite3.connect(file, isolation_level=None)
+def _database(file: Path, engine: str) -> Iterator[_Database]:
+    database = _ENGINES[engine](file)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("CREATE TABLE pool (oid INTEGER PRIMARY KEY, body TEXT NOT NULL)")
-        database.execute("CREATE TABLE log (idx INTEGER PRIMARY KEY, statement TEXT NOT NULL)")
-        database.executemany("INSERT INTO pool VALUES (?, '')", [(oid,) for oid in range(_ROWS)])
         yield database
     finally:
         database.close()
-        for suffix in ("", "-wal", "-shm"):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
-def _commit(database: sqlite3.Connection, changes: Iterable[tuple[int, str]]) -> None:
-    database.execute("BEGIN IMMEDIATE")
-    for number, body in changes:
-        database.execute("UPDATE pool SET body = ? WHERE oid = ?", (body, number % _ROWS))
-        database.execute("INSERT INTO log VALUES (?, ?)", (number, body))
-    database.execute("COMMIT")
-
-
-def streamed(folder: Path, records: int, delay_s: float = 0.0) -> float:
+def streamed(folder: Path, engine: str, records: int, delay_s: float = 0.0) -> float:
     """Records a second from a bare server over an aiohttp client into a database, durable: the least a slave does.
 
     Args:
         folder: for the database.
+        engine: of that database.
         records: how many to send.
         delay_s: how long each byte is under way, one way.
     """
-    with bare_server(folder, records=records) as server, _database(folder / "stream.db") as database:
+    with bare_server(folder, records=records) as server, _database(folder / "stream.db", engine) as database:
         link = Link(server.port, delay_s=delay_s) if delay_s else None
         try:
             return records / asyncio.run(_follow(link.port if link else server.port, database, records))
@@ -194,7 +253,7 @@ def streamed(folder: Path, records: int, delay_s: float = 0.0) -> float:
                 link.close()
 
 
-async def _follow(port: int, database: sqlite3.Connection, records: int) -> float:
+async def _follow(port: int, database: _Database, records: int) -> float:
     unpack, expand = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode, zstandard.ZstdDecompressor().decompress
     waiting = bytearray()
     stored = 0
@@ -205,7 +264,7 @@ async def _follow(port: int, database: sqlite3.Connection, records: int) -> floa
             while len(waiting) >= 4 and len(waiting) >= (end := 4 + int.from_bytes(waiting[:4], "big")):
                 frame = unpack(expand(bytes(waiting[4:end])))
                 del waiting[:end]
-                _commit(database, frame)
+                database.commit(frame)
                 stored += len(frame)
     if stored < records:
         raise ConnectionError(f"the bare stream ended after {stored} of {records} records")

@@ -177,7 +177,7 @@ def far_catching_up(ground: Ground) -> Outcome:
 
 def _catching_up(ground: Ground, key: str, title: str, *, round_trip_s: float = 0.0) -> Outcome:
     missed = ground.scale.statements
-    bound = bounds.streamed(ground.folder, missed, round_trip_s / 2)
+    bound = bounds.streamed(ground.folder, ground.engine, missed, round_trip_s / 2)
     ground.slave.stop()
     ground.measure("one.user.update", ground.master, 32, ground.updates(missed), seconds=600)
     goal = ground.master.status()["position"]

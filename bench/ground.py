@@ -41,18 +41,28 @@ class Layout(msgspec.Struct, frozen=True):
     populated: bool = True
 
 
+class Variant(msgspec.Struct, frozen=True):
+    """What is measured beside others: zones on an engine, their servers with options. ``name`` is empty if there is but one."""
+
+    name: str = ""
+    engine: str = "sqlite"
+    options: tuple[str, ...] = ()
+
+
 class Ground:
     """A running federation, and how much to measure of it.
 
     Attributes:
         scale: lengths and counts.
+        engine: of the zones' databases.
         users: ids of the users that the calls are about.
     """
 
-    def __init__(self, zones: Federation, folder: Path, scale: Scale) -> None:
+    def __init__(self, zones: Federation, folder: Path, scale: Scale, engine: str) -> None:
         self.zones = zones
         self.folder = folder
         self.scale = scale
+        self.engine = engine
         self.users: list[int] = []
         self._names = itertools.count()
         self._notes = itertools.count()
@@ -157,16 +167,23 @@ class Ground:
     def commits(self, group: int) -> bounds.Commits:
         """The database alone with ``group`` changes a commit, measured once a run."""
         if group not in self._commits:
-            self._commits[group] = bounds.sqlite_commits(self.folder, group, min(self.scale.seconds, _BOUND_S))
+            self._commits[group] = bounds.commits(self.folder, self.engine, group, min(self.scale.seconds, _BOUND_S))
         return self._commits[group]
 
 
 @contextlib.contextmanager
-def opened(layout: Layout, folder: Path, scale: Scale, options: Sequence[str]) -> Iterator[Ground]:
-    """Start zones in ``folder`` with ``options`` for every server, and stop them at the end."""
+def opened(layout: Layout, folder: Path, scale: Scale, variant: Variant) -> Iterator[Ground]:
+    """Start zones in ``folder``, and stop them at the end."""
     settings = {"log": {"level": "warning"}}
-    with federation(folder, layout.zones, through_proxy=layout.through_proxy, settings=settings, options=options) as zones:
-        ground = Ground(zones, folder, scale)
+    with federation(
+        folder,
+        layout.zones,
+        through_proxy=layout.through_proxy,
+        settings=settings,
+        options=variant.options,
+        on=[variant.engine] * layout.zones,
+    ) as zones:
+        ground = Ground(zones, folder, scale, variant.engine)
         if layout.populated:
             ground.populate(scale.users)
         yield ground

@@ -8,12 +8,15 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from harness import engines
 
-def facts() -> list[tuple[str, str]]:
-    """Name and value of each fact, in the order of the report."""
+
+def facts(used: Sequence[str]) -> list[tuple[str, str]]:
+    """Name and value of each fact, in the order of the report, with the versions of the engines used."""
     return [
         ("measured", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())),
         ("commit", _commit()),
@@ -22,10 +25,16 @@ def facts() -> list[tuple[str, str]]:
         ("memory", f"{int(_first('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB"),
         ("kernel", platform.release()),
         ("Python", platform.python_version()),
-        ("SQLite", sqlite3.sqlite_version),
+        *((engine, _version(engine)) for engine in used),
         *((package, metadata.version(package)) for package in ("uvicorn", "uvloop", "httptools", "aiohttp")),
         ("fsync of 4 KiB", f"{_fsync_us():.0f} us"),
     ]
+
+
+def _version(engine: str) -> str:
+    if engine == "sqlite":
+        return sqlite3.sqlite_version
+    return str(engines.server(engine).administer("SELECT version()")[0][0])
 
 
 def _first(file: str, key: str) -> str:

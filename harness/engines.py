@@ -311,7 +311,7 @@ def restore(path: Path, saved: dict[str, list[tuple[Any, ...]]], engine: str = "
         for table, rows in saved.items():
             connection.execute(f"DELETE FROM {table}")
             if rows:
-                connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+                connection.later(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", *rows)
         connection.execute("COMMIT")
     finally:
         connection.close()

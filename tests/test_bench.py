@@ -34,6 +34,20 @@ def test_a_smoke_run_fills_the_rows_of_its_scenarios(tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out.strip() == text.strip()
 
 
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)
+def test_zones_on_a_database_server_are_measured_too(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--smoke", "--only=updates", f"--engine={engine}"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"one.user.update on the master, 8 connections \|.*\| database [\d,.]+/s \|", text), text
+    assert f"| {engine} |" in text
+
+
+def test_an_engine_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        bench.main(["--smoke", "--engine=sqlite,oracle"])
+    assert "'oracle' is not one of" in capsys.readouterr().err
+
+
 def test_a_scenario_that_breaks_is_reported_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refused(ground: Ground) -> Outcome:
         raise AssertionError("the zone said no")

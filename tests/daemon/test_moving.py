@@ -294,7 +294,7 @@ def test_a_backup_that_breaks_off_leaves_no_file(zone: Settings, tmp_path: Path)
     in_zone(
         zone,
         lambda database: database.write_zone(
-            "many", lambda tx: tx.executemany("INSERT INTO user_quotas (user_oid, body) VALUES (?, 'x')", [(oid,) for oid in range(1500)])
+            "many", lambda tx: tx.later("INSERT INTO user_quotas (user_oid, body) VALUES (?, 'x')", *[(oid,) for oid in range(1500)])
         ),
     )
     (tmp_path / "backups").mkdir()

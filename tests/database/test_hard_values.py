@@ -66,7 +66,7 @@ def expected(table: str, values: Sequence[PoolRow] | Sequence[AclRow]) -> bytes:
 
 def test_every_value_comes_back_and_the_digests_are_those_of_the_values(tmp_path: Path) -> None:
     def look(tx: ReadTx) -> tuple[Any, ...]:
-        return tx.select_all("user_pool"), tx.acl(), tx.digests(), tx.state
+        return tx.rows("user_pool"), tx.acl(), tx.digests(), tx.state
 
     async def test(database: Database) -> None:
         await database.write_shared("hard", insert(rows(), rules()))
@@ -94,9 +94,9 @@ def test_a_name_is_found_by_its_bytes_alone(tmp_path: Path) -> None:
         await database.write_shared("hard", insert(rows()))
         with database.read() as tx:
             for row in rows():
-                assert tx.select_one("user_pool", "name", row.name) == row
+                assert tx.named("user_pool", row.name) == row
             for other in ("bOb", "bob   ", "bo\u0302b", "😂", "null "):
-                assert tx.select_one("user_pool", "name", other) is None
+                assert tx.named("user_pool", other) is None
         for name in NAMES:
             with pytest.raises(InternalError):
                 await database.write_shared("again", insert([PoolRow(1000, name, "", 0, 0, 0, 0, 0)]))
@@ -113,7 +113,7 @@ def test_values_change_to_each_other(tmp_path: Path) -> None:
             row = PoolRow(0, "a", text, 0, 0, 0, 0, 0)
             await database.write_shared("next", partial(SharedTx.update, table="user_pool", row=row))
             with database.read() as tx:
-                assert tx.select_one("user_pool", "oid", 0) == row
+                assert tx.row("user_pool", 0) == row
                 assert tx.digests()["user_pool"] == expected("user_pool", [row])
 
     with_database(tmp_path / "koinon.db", test)
@@ -124,7 +124,7 @@ def test_bodies_at_the_limit_pass_whatever_they_are_made_of(tmp_path: Path) -> N
         for at, body in enumerate(LARGE):
             await database.write_shared("large", insert([PoolRow(at, str(at), body, 0, 0, 0, 0, 0)]))
             with database.read() as tx:
-                found = tx.select_one("user_pool", "oid", at)
+                found = tx.row("user_pool", at)
                 assert found is not None
                 assert found.body == body
                 (logged,) = read_commits(tx, at, statements=1)
@@ -149,7 +149,7 @@ def test_what_xml_forbids_is_refused_alike(tmp_path: Path, text: str) -> None:
         with pytest.raises(InternalError, match="XML does not allow"):
             await database.write_shared("forbidden", insert([PoolRow(0, text, "", 0, 0, 0, 0, 0)]))
         with database.read() as tx:
-            assert tx.select_all("user_pool") == []
+            assert tx.rows("user_pool") == []
             assert tx.state.position == 0
 
     with_database(tmp_path / "koinon.db", test)
@@ -161,8 +161,8 @@ def test_raw_bytes_and_nothing_come_back_as_they_went(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
         await database.write_zone(
             "raw",
-            lambda tx: tx.executemany(
-                "INSERT INTO federation_setting (name, value) VALUES (?, ?)", [(str(at), raw) for at, raw in enumerate(values)]
+            lambda tx: tx.later(
+                "INSERT INTO federation_setting (name, value) VALUES (?, ?)", *[(str(at), raw) for at, raw in enumerate(values)]
             ),
         )
         with database.read() as tx:

@@ -113,7 +113,7 @@ def test_a_deadlock_loses_nobodys_work(tmp_path: Path, engine: str) -> None:
         with engines.by_hand(tmp_path / "koinon.db") as hand:
             hand.execute("BEGIN")
             # The greater work of the two is spared, or the one that has waited for a shorter time.
-            hand.executemany("UPDATE user_pool SET uid = uid + 1 WHERE oid = ?", [(oid,) for oid in range(10, 60)])
+            hand.later("UPDATE user_pool SET uid = uid + 1 WHERE oid = ?", *[(oid,) for oid in range(10, 60)])
             begun.set()
             waits.wait(10)
             time.sleep(0.3)
@@ -212,9 +212,46 @@ def test_a_transaction_that_ended_unnoticed_is_noticed_at_the_savepoint(tmp_path
                 tx._connection.execute("ROLLBACK")
 
         trial.database._dialect.explain = noting  # type: ignore[method-assign] # to see the code
-        await asyncio.gather(*(trial.database.write_shared("job", one) for one in (add_user("before"), job)))
+        await asyncio.gather(*(trial.database.write_shared("job", one) for one in (add_user("before"), job, add_user("after"))))
         assert set(trial.seen) == NO_SAVEPOINT[engine]
-        assert "before" in names(trial)
+        assert {"before", "after"} <= names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+def test_a_transaction_that_ended_unnoticed_is_noticed_before_commit(tmp_path: Path) -> None:
+    """A job that is alone has no savepoint, and its log would go with COMMIT."""
+
+    async def test(trial: Trial) -> None:
+        def job(tx: SharedTx) -> int:
+            trial.runs += 1
+            made: int = add_user("alone")(tx)
+            if trial.runs == 1:
+                tx._connection.execute("ROLLBACK")
+            return made
+
+        assert (await trial.database.write_shared("job", job)).value == 60
+        assert trial.runs == 2
+        assert "alone" in names(trial)
+
+    trial(tmp_path / "koinon.db", test)
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["in-a-group", "alone"])
+def test_a_statement_that_was_left_for_later_and_fails_is_its_own_job_s_failure(tmp_path: Path, others: bool) -> None:
+    """Sent together with what others left, nobody can tell whose it was: each job runs again by itself, its statements one by one."""
+
+    async def test(trial: Trial) -> None:
+        def job(tx: SharedTx) -> None:
+            trial.runs += 1
+            add_user("never")(tx)
+            tx.later("INSERT INTO user_quotas (user_oid, body) VALUES (?, ?)", (1, "a"), (1, "b"))
+
+        jobs = [add_user("before"), job, add_user("after")] if others else [job]
+        answers = await asyncio.gather(*(trial.database.write_shared("job", one) for one in jobs), return_exceptions=True)
+        assert isinstance(answers[len(jobs) // 2], UnavailableError)
+        assert trial.runs == 2
+        assert names(trial) - {f"user{oid}" for oid in range(60)} == ({"before", "after"} if others else set())
 
     trial(tmp_path / "koinon.db", test)
 
@@ -363,6 +400,34 @@ def test_a_session_that_dies_in_commit_is_looked_up_and_nothing_is_done_twice(tm
         else:
             assert await trial.database.write_zone("count", count) == 1
             assert await trial.database.write_zone("count", count) == 2
+        assert cutter.cuts == 1
+
+    trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))
+
+
+@pytest.mark.parametrize("mode", ["before", "after"])
+def test_a_commit_is_told_from_those_that_other_processes_have_made_meanwhile(
+    tmp_path: Path, cutter: Cutter, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """For what is not in the log their numbers would do for ours."""
+
+    def count(tx: ZoneTx) -> int:
+        tx.execute("INSERT INTO outbox (request_id, kind, body, made_at) VALUES ('r', 'k', ?, 0)", (b"",))
+        return int(tx.fetch("SELECT COUNT(*) FROM outbox")[0][0])
+
+    async def test(trial: Trial) -> None:
+        dialect = trial.database._dialect
+        plain = dialect.await_own_end
+
+        def late(connection: Connection) -> None:
+            with engines.by_hand(trial.path) as other:
+                other.execute("UPDATE zone_state SET write_seq = write_seq + 3 WHERE id = 1")
+            plain(connection)
+
+        monkeypatch.setattr(dialect, "await_own_end", late)
+        cutter.mode = mode
+        assert await trial.database.write_zone("count", count) == 1
+        assert await trial.database.write_zone("count", count) == 2
         assert cutter.cuts == 1
 
     trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))

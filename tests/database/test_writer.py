@@ -14,7 +14,7 @@ from koinon.database.database import Database
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import read_commits
 from koinon.database.transactions import ReadTx, SharedTx, ZoneTx
-from koinon.database.writer import Request
+from koinon.database.writer import Request, Written
 from koinon.errors import ActionError, BadArgumentError, InternalError, UnavailableError
 from koinon.statements import digest
 from koinon.statements.chain import extend
@@ -322,5 +322,57 @@ def test_a_local_write_sees_what_the_group_has_changed_before_it(tmp_path: Path)
 
         seen = await asyncio.gather(database.write_shared("rename", rename), database.write_zone("look", lambda tx: tx.row("user_pool", 0)))
         assert seen[1] == user(0, "bob")
+
+    with_database(tmp_path, test)
+
+
+def appending(letter: str, *, fail: bool = False) -> Callable[[SharedTx], str]:
+    def job(tx: SharedTx) -> str:
+        row = tx.row("user_pool", 0)
+        assert row is not None
+        tx.update("user_pool", user(0, row.name, row.body + letter))
+        if fail:
+            raise ActionError("not this time")
+        return row.body
+
+    return job
+
+
+def test_what_jobs_know_of_rows_without_reading_them_is_what_is_there(tmp_path: Path) -> None:
+    """Jobs after it see what a job wrote, in its group and later on; what a failed one wrote nobody sees."""
+
+    async def test(database: Database) -> None:
+        await database.write_shared("add", add_user("ada", ""))
+        jobs = [appending("a"), appending("b", fail=True), appending("c"), appending("d")]
+        answers = await asyncio.gather(*(database.write_shared("append", job) for job in jobs), return_exceptions=True)
+        assert [answer.value if isinstance(answer, Written) else type(answer) for answer in answers] == ["", ActionError, "a", "ac"]
+        with pytest.raises(ActionError):
+            await database.write_shared("append", appending("e", fail=True))
+        assert (await database.write_shared("append", appending("f"))).value == "acd"
+        with database.read() as tx:
+            assert [row.body for row in tx.rows("user_pool")] == ["acdf"]
+        await database.write_shared("drop", lambda tx: tx.delete("user_pool", 0))
+        with pytest.raises(InternalError, match="no row 0"):
+            await database.write_shared("drop again", lambda tx: tx.delete("user_pool", 0))
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
+def test_a_row_that_a_hand_has_taken_away_is_missed_when_it_is_to_change(tmp_path: Path) -> None:
+    """Though this process still knows it. Nothing must enter the log of which the table has nothing."""
+
+    async def test(database: Database) -> None:
+        await database.write_shared("add", add_user("ada"))
+        with database.read() as tx:
+            assert tx.row("user_pool", 0)
+        with engines.by_hand(tmp_path / "koinon.db") as hand:
+            hand.execute("DELETE FROM user_pool WHERE oid = 0")
+        before = database.state().position
+        for job in (appending("a"), lambda tx: tx.delete("user_pool", 0)):
+            with pytest.raises(InternalError, match="the row is gone"):
+                await database.write_shared("change", job)
+        assert database.state().position == before
+        await database.write_shared("add", add_user("bob"))
 
     with_database(tmp_path, test)

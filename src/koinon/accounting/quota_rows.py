@@ -112,7 +112,7 @@ def _forgetter(holders: Holders, *tables: str) -> Follow:
         row = after if before is None else before
         if row is not None and (before is None or after is None or before.name != after.name):
             for statement in statements:
-                tx.execute(statement, (row.oid,))
+                tx.later(statement, (row.oid,))
         return ()
 
     return forget

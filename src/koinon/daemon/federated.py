@@ -98,7 +98,9 @@ class Federated:
             heartbeat_s=settings.federation.heartbeat_s,
             batch_statements=settings.federation.apply_batch_statements,
         )
-        self.forwarding = Forwarding(database, self._links, lambda: self.following().silence_s, settings.federation)
+        self.forwarding = Forwarding(
+            database, self._links, lambda: self.following().silence_s, settings.federation, lambda: self.following().refusal
+        )
         self.existence = Existence(database, self._links, find)
         self._outbox = Sender(database, self._links, self.halted)
         self._membership = Membership(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from koinon.database import recent
@@ -23,13 +23,36 @@ _NOTES_KEPT: Final = 4096
 
 
 class Entry:
-    """One row, and what was computed from it."""
+    """One row with its hash, and what was computed from it."""
 
-    __slots__ = ("memos", "row")
+    __slots__ = ("memos", "row", "row_hash")
 
-    def __init__(self, row: PoolRow) -> None:
+    def __init__(self, row: PoolRow, row_hash: bytes) -> None:
         self.row = row
+        self.row_hash = row_hash
         self.memos: dict[str, Any] = {}
+
+
+class Changes:
+    """What a write group has changed so far.
+
+    Attributes:
+        touched: shared objects whose documents may read differently, and so all rows that it wrote.
+        rows: those that its jobs on shared tables wrote, as they are now; None for one that is gone.
+    """
+
+    __slots__ = ("rows", "touched")
+
+    def __init__(self) -> None:
+        self.touched: set[tuple[str, int]] = set()
+        self.rows: dict[tuple[str, int], Entry | None] = {}
+
+    def of_job(self) -> Changes:
+        """What one more job sees; its own rows are the group's only once ``rows`` is taken over."""
+        made = Changes()
+        made.touched = self.touched
+        made.rows = dict(self.rows)
+        return made
 
 
 class _Table:
@@ -78,9 +101,9 @@ class Notes:
 class Source(Protocol):
     """Where the cache reads what it lacks."""
 
-    def select_one(self, table: str, column: str, value: int | str) -> PoolRow | None: ...
+    def select_one(self, table: str, column: str, value: int | str) -> Entry | None: ...
 
-    def select_all(self, table: str) -> Sequence[PoolRow]: ...
+    def select_all(self, table: str) -> Iterable[Entry]: ...
 
 
 class RowCache:
@@ -126,28 +149,28 @@ class RowCache:
         found = cached.entries.get(oid)
         if found is not None:
             return found
-        row = source.select_one(table, "oid", oid)
-        return None if row is None else self._keep(cached, row)
+        read = source.select_one(table, "oid", oid)
+        return None if read is None else self._keep(cached, read)
 
     def named(self, table: str, name: str, source: Source) -> Entry | None:
         cached = self._tables[table]
         oid = cached.names.get(name)
         if oid is not None:
             return cached.entries[oid]
-        row = source.select_one(table, "name", name)
-        if row is None:
+        read = source.select_one(table, "name", name)
+        if read is None:
             return None
         # The row itself may be at hand already under its id, with what was computed from it.
-        found = cached.entries.get(row.oid)
-        return found if found is not None and found.row.name == name else self._keep(cached, row)
+        found = cached.entries.get(read.row.oid)
+        return found if found is not None and found.row.name == name else self._keep(cached, read)
 
     def entries(self, table: str, source: Source) -> Sequence[Entry]:
         """All rows, ascending by id."""
         cached = self._tables[table]
         if cached.ids is None:
-            for row in source.select_all(table):
-                if row.oid not in cached.entries:
-                    self._keep(cached, row)
+            for read in source.select_all(table):
+                if read.row.oid not in cached.entries:
+                    self._keep(cached, read)
             cached.ids = sorted(cached.entries)
             cached.stale.clear()
         for oid in cached.stale:
@@ -161,10 +184,17 @@ class RowCache:
         cached.stale.clear()
         return [cached.entries[oid] for oid in cached.ids]
 
+    def learn(self, state: ZoneState, rows: Mapping[tuple[str, int], Entry | None]) -> None:
+        """A group of ours is durable: make the cache right for the state that it left, with the rows that it wrote."""
+        self.advance(state)
+        for (table, _), entry in rows.items():
+            if entry is not None:
+                self._keep(self._tables[table], entry)
+
     @staticmethod
-    def _keep(cached: _Table, row: PoolRow) -> Entry:
-        entry = cached.entries[row.oid] = Entry(row)
-        cached.names[row.name] = row.oid
+    def _keep(cached: _Table, entry: Entry) -> Entry:
+        cached.entries[entry.row.oid] = entry
+        cached.names[entry.row.name] = entry.row.oid
         return entry
 
     def table_memo(self, table: str, key: Hashable, version: int, make: Callable[[], T]) -> T:

@@ -196,7 +196,7 @@ class Filling:
         self._in_transaction(partial(self._connection.execute, f"DELETE FROM {table}"))
         summing = Summing(rows)
         for part in _parts(summing):
-            self._in_transaction(partial(self._connection.executemany, insert, part))
+            self._in_transaction(partial(self._connection.later, insert, *part))
             tell(f"{table}: {summing.total.rows:,} rows")
         return summing.total
 
@@ -255,15 +255,19 @@ class Filling:
 
     def _in_transaction(self, act: Callable[[], object]) -> None:
         dialect, connection = self._dialect, self._connection
+        connection.defers = True
         dialect.begin(connection)
         try:
             act()
+            connection.flush()
             if not dialect.in_transaction(connection):
                 raise UnavailableError(f"{dialect.place} dropped the transaction before COMMIT. Try again.")
             connection.execute("COMMIT")
         except BaseException:
             dialect.rollback(connection)
             raise
+        finally:
+            connection.defers = False
 
 
 def _require_present(dialect: Dialect, connection: Connection) -> None:

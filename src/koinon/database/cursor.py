@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
@@ -17,4 +17,6 @@ class Cursor(ReadCursor, Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int: ...
 
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> int: ...
+    def later(self, sql: str, /, *rows: Sequence[Any]) -> None: ...
+
+    def later_one(self, sql: str, parameters: Sequence[Any], /) -> None: ...

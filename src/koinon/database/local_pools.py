@@ -83,22 +83,22 @@ class LocalPool(Generic[Row]):
     def set_counter(self, tx: ZoneTx, last_oid: int) -> None:
         """Let the next id be ``last_oid + 1``."""
         if not tx.execute(_SET_COUNTER, (last_oid, self.table)):
-            tx.execute(_NEW_COUNTER, (last_oid, self.table))
+            tx.later(_NEW_COUNTER, (last_oid, self.table))
 
     def insert(self, tx: ZoneTx, row: Row) -> None:
         """Add a row, whose name and id the caller has found to be free. Raises InvalidError if its body is too long."""
         _require_size(row)
-        tx.execute(self._insert, msgspec.structs.astuple(row))
+        tx.later(self._insert, msgspec.structs.astuple(row))
 
     def update(self, tx: ZoneTx, row: Row) -> None:
         """Write a row over the one with its id. Raises InvalidError if its body is too long."""
         _require_size(row)
         oid, *rest = msgspec.structs.astuple(row)
-        tx.execute(self._update, (*rest, oid))
+        tx.later(self._update, (*rest, oid))
 
     def delete(self, tx: ZoneTx, oid: int) -> None:
         """Remove the row with this id."""
-        tx.execute(f"DELETE FROM {self.table} WHERE oid = ?", (oid,))
+        tx.later(f"DELETE FROM {self.table} WHERE oid = ?", (oid,))
 
     def _first(self, tx: ReadTx, column: str, value: int | str) -> Row | None:
         found = tx.fetch(f"{self._select} WHERE {column} = ? ORDER BY oid LIMIT 1", (value,))

@@ -65,7 +65,7 @@ def remembering(job: Callable[[T], Any], request: Request, *, logged: bool) -> C
         value = job(tx)
         if not (logged and isinstance(tx, SharedTx) and tx.statements):
             outcome = msgspec.msgpack.encode(value)
-            tx.execute(
+            tx.later(
                 "INSERT INTO request_outcome (request_id, request_hash, outcome, made_at) VALUES (?, ?, ?, ?)",
                 (request.request_id, request.request_hash, request.seal(outcome) if request.seal else outcome, clock.now_ms()),
             )
@@ -83,7 +83,7 @@ def expired(tx: ReadCursor, now_ms: int, *, kept_s: int = KEPT_S, kept: int = KE
 
 def forget(tx: Cursor, request_ids: Sequence[str]) -> None:
     """Drop these outcomes."""
-    tx.executemany("DELETE FROM request_outcome WHERE request_id = ?", [(request_id,) for request_id in request_ids])
+    tx.later("DELETE FROM request_outcome WHERE request_id = ?", *[(request_id,) for request_id in request_ids])
 
 
 def _kept(tx: ReadCursor, request: Request) -> First | None:

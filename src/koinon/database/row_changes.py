@@ -6,14 +6,15 @@ The writer on the master and the applier on a slave come through here alike, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from koinon.database.cache import Entry
 from koinon.database.cursor import Cursor
 from koinon.database.dialects.protocol import Dialect
 from koinon.statements import digest
-from koinon.statements.schema import COUNTERS, SHARED_TABLES, Delete, Insert, PoolRow, RowChange, SetCounter, Update, Value
+from koinon.statements.schema import COUNTERS, POOL_TABLES, SHARED_TABLES, Delete, Insert, PoolRow, RowChange, SetCounter, Update, Value
 
 #: (transaction, row before, row after) -> shared objects whose documents changed by it.
 Follow = Callable[[Cursor, PoolRow | None, PoolRow | None], Iterable[tuple[str, int]]]
@@ -41,7 +42,7 @@ def _names(table: str) -> str:
     return ", ".join(SHARED_TABLES[table].names)
 
 
-_SELECT: Final = {name: f"SELECT {_names(name)}, row_hash FROM {name} WHERE oid = ?" for name in SHARED_TABLES}
+_SELECT_RULE: Final = f"SELECT {_names('acl')}, row_hash FROM acl WHERE oid = ?"
 _INSERT: Final = {
     name: f"INSERT INTO {name} ({_names(name)}, row_hash) VALUES ({', '.join('?' * (len(table.columns) + 1))})"
     for name, table in SHARED_TABLES.items()
@@ -52,6 +53,12 @@ _NEW_COUNTER: Final = "INSERT INTO pool_control (last_oid, row_hash, tablename) 
 _COLUMN_AT: Final = {name: {column: at for at, column in enumerate(table.names)} for name, table in SHARED_TABLES.items()}
 
 
+class RowCursor(Cursor, Protocol):
+    """Knows rows of pool tables too."""
+
+    def entry(self, table: str, oid: int) -> Entry | None: ...
+
+
 class RowChanges:
     """Applies changes through one transaction and gathers what they did.
 
@@ -60,17 +67,26 @@ class RowChanges:
         dialect: its engine.
         derivations: who keeps derived rows.
         touched: gets each row changed, and objects whose documents changed with it.
+        rows: gets the rows of pool tables as they are then, if it is worth the memory.
 
     Attributes:
         deltas: what to add to each table's digest (mod 2^256).
     """
 
-    def __init__(self, cursor: Cursor, dialect: Dialect, derivations: Sequence[Derivation], touched: set[tuple[str, int]]) -> None:
+    def __init__(
+        self,
+        cursor: RowCursor,
+        dialect: Dialect,
+        derivations: Sequence[Derivation],
+        touched: set[tuple[str, int]],
+        rows: dict[tuple[str, int], Entry | None] | None = None,
+    ) -> None:
         self._cursor = cursor
         self._dialect = dialect
         self._derivations = derivations
         self.deltas: dict[str, int] = {}
         self._touched = touched
+        self._rows = rows
 
     def apply(self, change: RowChange) -> None:
         """Make one change.
@@ -93,34 +109,39 @@ class RowChanges:
 
     def _insert(self, table: str, values: tuple[Value, ...]) -> None:
         row_hash = digest.row_hash(table, values)
-        self._cursor.execute(_INSERT[table], (*values, row_hash))
+        self._cursor.later(_INSERT[table], (*values, row_hash))
         self._moved(table, int(values[0]), b"", row_hash, None, values)
 
     def _update(self, table: str, oid: int, columns: tuple[str, ...], values: tuple[Value, ...]) -> None:
-        found = self._cursor.fetch(_SELECT[table], (oid,))
-        if not found:
-            raise Different(f"{table} has no row {oid} to update")
-        *before, old_hash = found[0]
+        before, old_hash = self._found(table, oid, "update")
         after = list(before)
         for column, value in zip(columns, values, strict=True):
             after[_COLUMN_AT[table][column]] = value
         row_hash = digest.row_hash(table, after)
         assignments = "".join(f"{column} = ?, " for column in columns)
-        self._cursor.execute(f"UPDATE {table} SET {assignments}row_hash = ? WHERE oid = ?", (*values, row_hash, oid))
+        self._cursor.later_one(f"UPDATE {table} SET {assignments}row_hash = ? WHERE oid = ?", (*values, row_hash, oid))
         self._moved(table, oid, old_hash, row_hash, before, after)
 
     def _delete(self, table: str, oid: int) -> None:
-        found = self._cursor.fetch(_SELECT[table], (oid,))
-        if not found:
-            raise Different(f"{table} has no row {oid} to delete")
-        *before, old_hash = found[0]
-        self._cursor.execute(_DELETE[table], (oid,))
+        before, old_hash = self._found(table, oid, "delete")
+        self._cursor.later_one(_DELETE[table], (oid,))
         self._moved(table, oid, old_hash, b"", before, None)
+
+    def _found(self, table: str, oid: int, what_for: str) -> tuple[Sequence[Value], bytes]:
+        """The values and the hash of a row. What a cache knows of it that is no longer there shows when the change finds no row."""
+        if table in POOL_TABLES:
+            entry = self._cursor.entry(table, oid)
+            if entry is not None:
+                return msgspec.structs.astuple(entry.row), entry.row_hash
+        else:
+            for *values, row_hash in self._cursor.fetch(_SELECT_RULE, (oid,)):
+                return values, bytes(row_hash)
+        raise Different(f"{table} has no row {oid} to {what_for}")
 
     def _count(self, table: str, last_oid: int) -> None:
         found = self._cursor.fetch("SELECT row_hash FROM pool_control WHERE tablename = ?", (table,))
         row_hash = digest.counter_hash(table, last_oid)
-        self._cursor.execute(_SET_COUNTER if found else _NEW_COUNTER, (last_oid, row_hash, table))
+        self._cursor.later(_SET_COUNTER if found else _NEW_COUNTER, (last_oid, row_hash, table))
         self._shift(COUNTERS, found[0][0] if found else b"", row_hash)
 
     def _shift(self, table: str, old_hash: bytes | None, new_hash: bytes) -> None:
@@ -134,6 +155,8 @@ class RowChanges:
     def _moved(self, table: str, oid: int, old_hash: bytes, new_hash: bytes, before: Any, after: Any) -> None:
         self._shift(table, old_hash, new_hash)
         self._touched.add((table, oid))
+        if self._rows is not None and table in POOL_TABLES:
+            self._rows[table, oid] = Entry(PoolRow(*after), new_hash) if after else None
         for derivation in self._derivations:
             if derivation.source == table:
                 changed = derivation.follow(self._cursor, PoolRow(*before) if before else None, PoolRow(*after) if after else None)
@@ -143,7 +166,7 @@ class RowChanges:
         """Empty the derived tables and fill them from the rows that are there now: hand edits may have left them out of step."""
         for derivation in self._derivations:
             for table in derivation.derived:
-                self._cursor.execute(f"DELETE FROM {table}")
+                self._cursor.later(f"DELETE FROM {table}", ())
             if derivation.derived:
                 names = _names(derivation.source)
                 for values in self._cursor.fetch(f"SELECT {names} FROM {derivation.source} ORDER BY oid"):

@@ -31,8 +31,8 @@ def write_log(tx: Cursor, commits: Iterable[LoggedCommit]) -> None:
             commit.outcome, msgspec.msgpack.encode(commit.digests), commit.committed_at_ms, commit.last_idx, logged.chain,
         ))  # fmt: skip
         statements.extend((commit.first_idx + at, commit.commit_id, text) for at, text in enumerate(logged.statements))
-    tx.executemany(f"INSERT INTO federation_commit ({_HEADER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", headers)
-    tx.executemany("INSERT INTO federation_log (idx, commit_id, statement) VALUES (?, ?, ?)", statements)
+    tx.later(f"INSERT INTO federation_commit ({_HEADER}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *headers)
+    tx.later("INSERT INTO federation_log (idx, commit_id, statement) VALUES (?, ?, ?)", *statements)
 
 
 def read_commits(tx: ReadCursor, after: int, *, statements: int, until: int | None = None) -> list[LoggedCommit]:

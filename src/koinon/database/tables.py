@@ -245,3 +245,11 @@ snapshot_offer = Table(
     Column("position", BigInteger, nullable=False),
     Column("told_at", BigInteger, nullable=False),  # ms since 1970
 )
+
+# The newest group of each writer that is not in the log. Others may have written since: ``write_seq`` alone does not tell whose it was.
+signed_group = Table(
+    "signed_group",
+    metadata,
+    Column("writer", columns.word(32), primary_key=True),
+    Column("write_seq", BigInteger, nullable=False),
+)

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from koinon.database.cache import Entry, RowCache
+from koinon.database.cache import Changes, Entry, RowCache
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation, Different, RowChanges
 from koinon.database.state import COLUMNS, LoggedCommit, Role, ZoneState
@@ -27,11 +27,16 @@ T = TypeVar("T")
 
 _POOL_COLUMNS: Final = ", ".join(SHARED_TABLES["user_pool"].names)
 _BY: Final = {
-    (table, column): f"SELECT {_POOL_COLUMNS} FROM {table} WHERE {column} = ?" for table in POOL_TABLES for column in ("oid", "name")
+    (table, column): f"SELECT {_POOL_COLUMNS}, row_hash FROM {table} WHERE {column} = ?"
+    for table in POOL_TABLES
+    for column in ("oid", "name")
 }
-_ALL: Final = {table: f"SELECT {_POOL_COLUMNS} FROM {table} ORDER BY oid" for table in POOL_TABLES}
+_ALL: Final = {table: f"SELECT {_POOL_COLUMNS}, row_hash FROM {table} ORDER BY oid" for table in POOL_TABLES}
 _STATE: Final = f"SELECT {', '.join(COLUMNS)} FROM zone_state WHERE id = 1"
 SET_DIGEST: Final = "UPDATE shared_digest SET digest = ? WHERE tablename = ?"
+#: A row that is read ahead takes memory, up to 4 MiB, until it has changed.
+_AHEAD_COMMITS: Final = 64
+_AHEAD_ROWS: Final = 128
 _WRITE_SEQ: Final = "SELECT write_seq FROM zone_state WHERE id = 1"
 
 
@@ -51,6 +56,11 @@ def newest_state(connection: Connection, known: ZoneState | None) -> ZoneState:
     return read_state(connection)
 
 
+def _entry(values: tuple[Any, ...]) -> Entry:
+    *row, row_hash = values
+    return Entry(PoolRow(*row), bytes(row_hash))
+
+
 class ReadTx:
     """A read of one committed state.
 
@@ -61,7 +71,7 @@ class ReadTx:
     def __init__(self, connection: Connection, state: ZoneState, cache: RowCache | None) -> None:
         self._connection = connection
         self._cache = cache
-        self._changed: set[tuple[str, int]] = set()  # rows that this transaction has written: the cache does not know them
+        self._changes = Changes()  # what this transaction has written: the cache does not know it
         self.state = state
 
     def __enter__(self) -> Self:
@@ -78,40 +88,39 @@ class ReadTx:
         """Rows one by one, for tables too long to hold."""
         return self._connection.stream(sql, parameters)
 
-    def select_one(self, table: str, column: str, value: int | str) -> PoolRow | None:
+    def select_one(self, table: str, column: str, value: int | str) -> Entry | None:
         found = self._connection.execute(_BY[table, column], (value,)).fetchone()
-        return None if found is None else PoolRow(*found)
+        return None if found is None else _entry(found)
 
-    def select_all(self, table: str) -> list[PoolRow]:
-        return [PoolRow(*row) for row in self._connection.execute(_ALL[table])]
+    def select_all(self, table: str) -> Iterable[Entry]:
+        return map(_entry, self._connection.execute(_ALL[table]))
 
     def row(self, table: str, oid: int) -> PoolRow | None:
         """The row of a pool table with this id."""
-        entry = self._entry(table, oid)
+        entry = self.entry(table, oid)
         return None if entry is None else entry.row
 
     def named(self, table: str, name: str) -> PoolRow | None:
         """The row of a pool table with exactly this name."""
-        if self._cache is None or self._wrote(table):
-            return self.select_one(table, "name", name)
-        entry = self._cache.named(table, name, self)
+        cache = None if self._wrote(table) else self._cache
+        entry = self.select_one(table, "name", name) if cache is None else cache.named(table, name, self)
         return None if entry is None else entry.row
 
     def rows(self, table: str) -> Sequence[PoolRow]:
         """All rows of a pool table, ascending by id."""
         if self._cache is None or self._wrote(table):
-            return self.select_all(table)
+            return [entry.row for entry in self.select_all(table)]
         return [entry.row for entry in self._cache.entries(table, self)]
 
     def memos(self, table: str, key: str, make: Callable[[PoolRow], T]) -> list[T]:
         """What ``make`` computes from each row of a table, ascending by id; computed once per version of a row."""
         if self._cache is None or self._wrote(table):
-            return [make(row) for row in self.select_all(table)]
+            return [make(entry.row) for entry in self.select_all(table)]
         return [self._memo(entry, key, make) for entry in self._cache.entries(table, self)]
 
     def memo(self, table: str, oid: int, key: str, make: Callable[[PoolRow], T]) -> T | None:
         """What ``make`` computes from one row, computed once per version of the row; None if there is no such row."""
-        entry = self._entry(table, oid)
+        entry = self.entry(table, oid)
         return None if entry is None else self._memo(entry, key, make)
 
     def table_memo(self, table: str, key: Hashable, make: Callable[[], T]) -> T:
@@ -141,14 +150,16 @@ class ReadTx:
         """The running digest of each shared table."""
         return {table: bytes(value) for table, value in self.fetch("SELECT tablename, digest FROM shared_digest")}
 
-    def _entry(self, table: str, oid: int) -> Entry | None:
-        if self._cache is None or (table, oid) in self._changed:
-            row = self.select_one(table, "oid", oid)
-            return None if row is None else Entry(row)
+    def entry(self, table: str, oid: int) -> Entry | None:
+        """The row of a pool table with this id, as it is kept."""
+        if (table, oid) in self._changes.rows:
+            return self._changes.rows[table, oid]
+        if self._cache is None or (table, oid) in self._changes.touched:
+            return self.select_one(table, "oid", oid)
         return self._cache.entry(table, oid, self)
 
     def _wrote(self, table: str) -> bool:
-        return any(changed == table for changed, _ in self._changed)
+        return any(changed == table for changed, _ in self._changes.touched)
 
     @staticmethod
     def _memo(entry: Entry, key: str, make: Callable[[PoolRow], T]) -> T:
@@ -166,27 +177,28 @@ class ZoneTx(ReadTx):
         connection: the writer's.
         state: as of the group's first statement.
         cache: rows as they were before the group; None reads all from the database.
-        touched: shared objects that the group has changed or ``touch``ed so far.
+        changes: what the group has done so far; gets what this job does.
     """
 
-    def __init__(
-        self, connection: Connection, state: ZoneState, cache: RowCache | None, touched: set[tuple[str, int]] | None = None
-    ) -> None:
+    def __init__(self, connection: Connection, state: ZoneState, cache: RowCache | None, changes: Changes) -> None:
         super().__init__(connection, state, cache)
-        if touched is not None:
-            self._changed = touched
+        self._changes = changes
 
     def touch(self, table: str, oid: int) -> None:
         """Say that a shared object's document reads differently here, for a row of this zone enters it: what was computed is dropped."""
-        self._changed.add((table, oid))
+        self._changes.touched.add((table, oid))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement on a local table; rows touched."""
         return self._connection.execute(sql, parameters).rowcount
 
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> int:
-        """Run one statement for each row of parameters; rows touched."""
-        return self._connection.executemany(sql, parameters).rowcount
+    def later(self, sql: str, /, *rows: Sequence[Any]) -> None:
+        """Run one statement for each row of parameters, before anything that is read next: on a server, without a round trip of its own."""
+        self._connection.later(sql, *rows)
+
+    def later_one(self, sql: str, parameters: Sequence[Any], /) -> None:
+        """As ``later``, for a statement that must find a row."""
+        self._connection.later_one(sql, parameters)
 
     def set_membership(self, *, zone_id: int, role: Role, federation_id: str, epoch: int) -> None:
         """Change what this zone is. The epoch never falls while the zone stays in one federation."""
@@ -206,16 +218,16 @@ class SharedTx(ZoneTx):
         cache: RowCache | None,
         dialect: Dialect,
         derivations: Sequence[Derivation],
-        touched: set[tuple[str, int]],
+        changes: Changes,
     ) -> None:
-        super().__init__(connection, state, cache, touched)
-        self._changes = RowChanges(self, dialect, derivations, touched)
+        super().__init__(connection, state, cache, changes)
+        self._row_changes = RowChanges(self, dialect, derivations, changes.touched, changes.rows)
         self.statements: list[RowChange] = []
 
     @property
     def deltas(self) -> Mapping[str, int]:
         """What the statements add to each table's digest (mod 2^256)."""
-        return self._changes.deltas
+        return self._row_changes.deltas
 
     def next_id(self, table: str, *, at_least: int = 0) -> int:
         """Reserve the next id of a table: one more than the last, ``at_least`` that number. An id is never given out twice."""
@@ -252,7 +264,7 @@ class SharedTx(ZoneTx):
     def _make(self, change: RowChange) -> None:
         try:
             check(change)
-            self._changes.apply(change)
+            self._row_changes.apply(change)
         except ValueError as error:
             raise InvalidError(f"{error}.") from error
         except Different as error:
@@ -269,10 +281,10 @@ class ApplyTx(ZoneTx):
         state: ZoneState,
         dialect: Dialect,
         derivations: Sequence[Derivation],
-        touched: set[tuple[str, int]],
+        changes: Changes,
     ) -> None:
-        super().__init__(connection, state, None, touched)
-        self._changes = RowChanges(self, dialect, derivations, touched)
+        super().__init__(connection, state, None, changes)
+        self._row_changes = RowChanges(self, dialect, derivations, changes.touched, changes.rows)
         self._digests: dict[str, int] = {}
 
     def claim(self, old: Head) -> None:
@@ -290,11 +302,12 @@ class ApplyTx(ZoneTx):
         Raises:
             Different: it does not fit our rows.
         """
-        self._changes.apply(change)
+        self._row_changes.apply(change)
+        self._changes.rows.clear()  # a snapshot may hold more than memory does, and each row but once
 
     def derive_anew(self) -> None:
         """Compute this zone's derived rows from the shared rows as they are now."""
-        self._changes.derive_anew()
+        self._row_changes.derive_anew()
 
     def apply(self, commits: Sequence[LoggedCommit]) -> Generator[None, None, Head]:
         """Apply whole commits in order, log them, and move the position behind the last, a commit at a step: use ``yield from``.
@@ -308,20 +321,37 @@ class ApplyTx(ZoneTx):
         Raises:
             Different: a change does not fit our rows, or a table's digest differs from the master's afterwards.
         """
-        for logged in commits:
+        for at, logged in enumerate(commits):
             commit = logged.commit
+            if not at % _AHEAD_COMMITS:
+                self._read_ahead(commits[at : at + _AHEAD_COMMITS])
             for change in commit.changes:
-                self._changes.apply(change)
+                self._row_changes.apply(change)
             self._fold_deltas()
             for table, expected in commit.digests.items():
                 if digest.to_bytes(self._digests[table]) != expected:
                     raise Different(f"after index {commit.last_idx} the digest of {table} is not the master's")
             yield
+        self._changes.rows.clear()
         write_log(self, commits)
         last = commits[-1]
         head = Head(Position(last.commit.epoch, last.commit.last_idx), last.chain)
         self.set_head(head)
         return head
+
+    def _read_ahead(self, commits: Sequence[LoggedCommit]) -> None:
+        """Read the rows that these commits change with one query for a table, where a server would be asked for each of them."""
+        self._changes.rows.clear()
+        changes = [change for logged in commits for change in logged.commit.changes if isinstance(change, Update | Delete)]
+        wanted: dict[str, set[int]] = {}
+        for change in changes[:_AHEAD_ROWS]:
+            if change.table in POOL_TABLES:
+                wanted.setdefault(change.table, set()).add(change.oid)
+        for table, oids in wanted.items():
+            listed = ", ".join(map(str, sorted(oids)))
+            for values in self.fetch(f"SELECT {_POOL_COLUMNS}, row_hash FROM {table} WHERE oid IN ({listed})"):
+                entry = _entry(values)
+                self._changes.rows[table, entry.row.oid] = entry
 
     def digests(self) -> dict[str, bytes]:
         """The digest of each shared table with the changes made so far."""
@@ -331,13 +361,13 @@ class ApplyTx(ZoneTx):
     def _fold_deltas(self) -> None:
         if not self._digests:
             self._digests = {table: digest.from_bytes(value) for table, value in super().digests().items()}
-        for table, delta in self._changes.deltas.items():
+        for table, delta in self._row_changes.deltas.items():
             self._digests[table] = digest.add(self._digests[table], digest.to_bytes(delta))
-        self._changes.deltas.clear()
+        self._row_changes.deltas.clear()
 
     def set_head(self, head: Head) -> None:
         """Move this zone to another head and store the digests that belong to its rows."""
-        self.executemany(SET_DIGEST, [(value, table) for table, value in self.digests().items()])
-        self.execute(
+        self.later(SET_DIGEST, *[(value, table) for table, value in self.digests().items()])
+        self.later(
             "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
         )

@@ -25,7 +25,7 @@ import structlog
 
 from koinon import clock
 from koinon.database import recent
-from koinon.database.cache import Notes, RowCache
+from koinon.database.cache import Changes, Notes, RowCache
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.row_changes import Derivation, Different
 from koinon.database.state import CommitNotice, LoggedCommit, ZoneState
@@ -51,6 +51,8 @@ _PROBE_EVERY: Final = 128
 _TRIES: Final = 3
 _SPACE_CHECK_S: Final = 1.0
 _DOUBT_PAUSE_S: Final = 0.1
+#: A writer that signed its last group so many groups ago is thought to have ended.
+_SIGNED_KEPT: Final = 100_000
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -137,13 +139,13 @@ class _Run(msgspec.Struct, frozen=True):
         survivors: its jobs that made it; nothing is to be made durable without any.
         after: the state that it leaves.
         commits: what it adds to the log.
-        changed: shared objects whose documents may read differently.
+        changes: what it wrote.
     """
 
     survivors: list[_Job]
     after: ZoneState
     commits: tuple[LoggedCommit, ...]
-    changed: frozenset[tuple[str, int]]
+    changes: Changes
 
 
 class Writer:
@@ -175,6 +177,7 @@ class Writer:
         self._reserve_bytes = reserve_bytes
         self._listener = listener
         self._connection: Connection = dialect.writer()
+        self._name = token_hex(16)
         self._waiting: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
@@ -261,7 +264,7 @@ class Writer:
         """Run one job again; what lost it in the end, if it did not succeed."""
         for attempt in range(_TRIES):
             try:
-                await self._run_group([job])
+                await self._run_group([job], defers=False)
             except _Lost as again:
                 lost = again
                 await asyncio.sleep(0.05 * 4**attempt)
@@ -270,31 +273,39 @@ class Writer:
         self._fail(job, UnavailableError(str(lost)))
         return lost
 
-    async def _run_group(self, group: list[_Job]) -> None:
+    async def _run_group(self, group: list[_Job], *, defers: bool = True) -> None:
+        """Run a group and answer it; raises _Lost.
+
+        Args:
+            group: its jobs.
+            defers: whether statements may wait for the next one. If not, one that fails is known to be its job's.
+        """
         group = self._refuse_without_space(group)
         if not group:
             return
         if self._dialect.waits:
-            run = await asyncio.get_running_loop().run_in_executor(self._thread, self._run_in_thread, group)
+            run = await asyncio.get_running_loop().run_in_executor(self._thread, self._run_in_thread, group, defers)
         else:
-            run = await self._in_slices(self._steps(group))
+            run = await self._in_slices(self._steps(group, defers))
             if run.survivors:
                 self._prepare(run)
                 try:
                     await self._sync()
                 except self._dialect.driver_error as error:
                     self._settle(run, error)
+                else:
+                    self._cache.learn(run.after, run.changes.rows)
         if run.commits and not any(job.error for job in run.survivors):
             self._digests_at = run.after.write_seq
         self._answer(group, run)
         if any(job.error is None for job in run.survivors):
-            self._listener(CommitNotice(run.after, run.commits, run.changed))
+            self._listener(CommitNotice(run.after, run.commits, frozenset(run.changes.touched)))
 
-    def _run_in_thread(self, group: list[_Job]) -> _Run:
+    def _run_in_thread(self, group: list[_Job], defers: bool) -> _Run:
         """Run a group from BEGIN to COMMIT without the loop."""
         if self._dialect.is_gone(self._connection):
             self._connect_anew()
-        steps = self._steps(group)
+        steps = self._steps(group, defers)
         while True:
             try:
                 next(steps)
@@ -307,6 +318,8 @@ class Writer:
                 self._connection.execute("COMMIT")
             except self._dialect.driver_error as error:
                 self._settle(run, error)
+            else:
+                self._cache.learn(run.after, run.changes.rows)
         return run
 
     def _connect_anew(self) -> None:
@@ -321,24 +334,32 @@ class Writer:
         except UnavailableError as error:
             raise _Unreachable(error.text) from error
 
-    def _steps(self, group: list[_Job]) -> Generator[None, None, _Run]:
+    def _steps(self, group: list[_Job], defers: bool) -> Generator[None, None, _Run]:
         """Run a group up to its COMMIT; who drives this may do something else at each step."""
         connection = self._connection
+        connection.defers = defers
         try:
             self._dialect.begin(connection)
-            connection.execute("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1")
+            connection.later("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1", ())
             state = read_state(connection)
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
             raise _Lost(self._dialect.explain(error)) from error
         self._cache.advance(msgspec.structs.replace(state, write_seq=state.write_seq - 1))
-        touched: set[tuple[str, int]] = set()
+        changes = Changes()
         try:
             for job in group:
-                yield from self._run_job(job, state, touched)
+                yield from self._run_job(job, state, changes, alone=len(group) == 1)
                 yield
             survivors = [job for job in group if job.error is None]
-            commits, after = self._log_survivors(survivors, state, touched)
+            commits: tuple[LoggedCommit, ...] = ()
+            after = state
+            if survivors:
+                self._require_transaction()  # or the log would be written outside of one
+                commits, after = self._log_survivors(survivors, state, changes.touched)
+                if not commits:
+                    self._sign(after.write_seq)
+                connection.flush()  # not with COMMIT: that a row was not found is known only here
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
             raise _Lost(self._dialect.explain(error)) from error
@@ -347,28 +368,31 @@ class Writer:
             raise
         if not survivors:
             self._dialect.rollback(connection)
-        return _Run(survivors, after, commits, frozenset(touched))
+        return _Run(survivors, after, commits, changes)
 
-    def _run_job(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> Generator[None, None, None]:
-        """Run one job in its savepoint; its failure stays its own, unless it has cost the transaction."""
+    def _run_job(self, job: _Job, state: ZoneState, changes: Changes, *, alone: bool) -> Generator[None, None, None]:
+        """Run one job in its savepoint; its failure stays its own, unless it has cost the transaction. One that is alone needs none."""
         connection = self._connection
         job.reset()
-        connection.execute("SAVEPOINT job")
+        if not alone:
+            connection.later("SAVEPOINT job", ())
         try:
             if job.kind is SharedTx:
-                self._run_shared(job, state, touched)
+                self._run_shared(job, state, changes)
             elif job.kind is ApplyTx:
-                value = job.run(ApplyTx(connection, state, self._dialect, self._derivations, touched))
+                value = job.run(ApplyTx(connection, state, self._dialect, self._derivations, changes))
                 job.value = (yield from value) if isinstance(value, Generator) else value
             else:
-                job.value = job.run(ZoneTx(connection, state, self._cache, touched))
+                job.value = job.run(ZoneTx(connection, state, self._cache, changes))
         except Exception as error:
             if self._dialect.lost_transaction(connection):
                 raise _Lost(self._dialect.explain(error)) from error
-            connection.execute("ROLLBACK TO job")
+            if not alone:
+                connection.execute("ROLLBACK TO job")
             known = isinstance(error, CloudError | Different | Overtaken) or not isinstance(error, self._dialect.driver_error)
             job.error = error if known else UnavailableError(self._dialect.explain(error))
-        connection.execute("RELEASE SAVEPOINT job")
+        if not alone:
+            connection.later("RELEASE SAVEPOINT job", ())
 
     async def _in_slices(self, steps: Generator[None, None, _Run]) -> _Run:
         """Drive a group on the loop, and let readers have it once a slice is used up."""
@@ -385,10 +409,11 @@ class Writer:
         finally:
             steps.close()
 
-    def _run_shared(self, job: _Job, state: ZoneState, touched: set[tuple[str, int]]) -> None:
+    def _run_shared(self, job: _Job, state: ZoneState, changes: Changes) -> None:
         if state.role == "slave":
             raise ActionError("This zone is a slave: it does not change shared data itself.")
-        tx = SharedTx(self._connection, state, self._cache, self._dialect, self._derivations, touched)
+        of_job = changes.of_job()
+        tx = SharedTx(self._connection, state, self._cache, self._dialect, self._derivations, of_job)
         request = job.request
         if request is not None and request.request_id:
             known = outcome_of(tx, request.request_id)
@@ -406,6 +431,7 @@ class Writer:
         size = sum(len(text.encode()) for text in job.texts)
         if size > MAX_COMMIT_BYTES:
             raise InvalidError(f"This call changes {size >> 20} MiB at once; {MAX_COMMIT_BYTES >> 20} MiB is the most. Split it.")
+        changes.rows = of_job.rows
 
     def _log_survivors(
         self, survivors: list[_Job], state: ZoneState, touched: set[tuple[str, int]]
@@ -418,7 +444,7 @@ class Writer:
         head = state.head
         commits = []
         writing = [job for job in survivors if job.statements]
-        tx = ZoneTx(self._connection, state, None)
+        tx = ZoneTx(self._connection, state, None, Changes())
         changes = {f"v_{table} = write_seq" for table, _ in touched}
         values: tuple[Any, ...] = ()
         if writing:
@@ -429,7 +455,7 @@ class Writer:
                 commits.append(logged)
             write_log(tx, commits)
             changed = {table for job in writing for table in job.deltas}
-            tx.executemany(SET_DIGEST, [(digest.to_bytes(digests[table]), table) for table in changed])
+            tx.later(SET_DIGEST, *[(digest.to_bytes(digests[table]), table) for table in changed])
             values = (head.position.index, head.chain)
         noted = recent.extended(state.recent, state.write_seq, touched) if self._dialect.shared and touched else state.recent
         if noted is not state.recent:
@@ -440,7 +466,7 @@ class Writer:
                 *(("position = ?", "chain = ?") if writing else ()),
                 *sorted(changes),
             ]
-            tx.execute(f"UPDATE zone_state SET {', '.join(assignments)} WHERE id = 1", values)
+            tx.later(f"UPDATE zone_state SET {', '.join(assignments)} WHERE id = 1", values)
         known = all(job.keeps_state for job in survivors)
         return tuple(commits), _after(state, head, touched, noted) if known else read_state(self._connection)
 
@@ -476,12 +502,21 @@ class Writer:
         job.head = Position(commit.epoch, commit.last_idx)
         return LoggedCommit(commit, job.texts, extend(head.chain, commit, job.texts))
 
-    def _prepare(self, run: _Run) -> None:
-        """Make sure that COMMIT would make this group durable, and tell the cache what it changes; raises _Lost."""
+    def _sign(self, write_seq: int) -> None:
+        """Let a group be known again that is not in the log, should its COMMIT fail in doubt."""
+        connection = self._connection
+        connection.later("DELETE FROM signed_group WHERE writer = ? OR write_seq < ?", (self._name, write_seq - _SIGNED_KEPT))
+        connection.later("INSERT INTO signed_group (writer, write_seq) VALUES (?, ?)", (self._name, write_seq))
+
+    def _require_transaction(self) -> None:
         if not self._dialect.in_transaction(self._connection):
             self._dialect.rollback(self._connection)
             raise _Lost("the database dropped the transaction before COMMIT")
-        self._notes.leave(run.after.write_seq, run.changed)
+
+    def _prepare(self, run: _Run) -> None:
+        """Make sure that COMMIT would make this group durable, and tell the cache what it changes; raises _Lost."""
+        self._require_transaction()
+        self._notes.leave(run.after.write_seq, frozenset(run.changes.touched))
 
     def _settle(self, run: _Run, error: Exception) -> None:
         """COMMIT has failed: find out whether the group is durable all the same; raises _Lost if it certainly is not."""
@@ -515,11 +550,8 @@ class Writer:
                 connection = self._dialect.writer()
                 try:
                     self._dialect.await_own_end(connection)
-                    if run.commits:
-                        ours = (run.commits[0].commit.last_idx, run.commits[0].commit.commit_id)
-                        found = connection.execute("SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", ours)
-                        return found.fetchone() is not None
-                    return read_state(connection).write_seq >= run.after.write_seq
+                    sql, ours = self._mark_of(run)
+                    return connection.execute(sql, ours).fetchone() is not None
                 finally:
                     self._dialect.rollback(connection)
                     connection.close()
@@ -527,6 +559,13 @@ class Writer:
                 if time.monotonic() > deadline:
                     return None
             time.sleep(_DOUBT_PAUSE_S)
+
+    def _mark_of(self, run: _Run) -> tuple[str, tuple[int | str, ...]]:
+        """A query that finds what no other group leaves, whoever has written since."""
+        if run.commits:
+            first = run.commits[0].commit
+            return "SELECT 1 FROM federation_commit WHERE last_idx = ? AND commit_id = ?", (first.last_idx, first.commit_id)
+        return "SELECT 1 FROM signed_group WHERE writer = ? AND write_seq = ?", (self._name, run.after.write_seq)
 
     def _answer(self, group: list[_Job], run: _Run) -> None:
         for job in group:

@@ -95,6 +95,11 @@ class Status(msgspec.Struct, frozen=True):
     lag_s: float | None
     zones: tuple[ZoneReport, ...]
 
+    @property
+    def refusal(self) -> str:
+        """Why the master does not stream to this zone, if it has said that it lacks what this zone holds; else empty."""
+        return self.last_error if self.state == "ahead" else ""
+
 
 class Applier:
     """Follows the master.

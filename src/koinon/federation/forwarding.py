@@ -54,13 +54,22 @@ class Forwarding:
         links: the way to the master.
         silence_s: seconds since the master's last sign of life, None if there was none yet.
         settings: time limits.
+        refusal: why the master does not stream to this zone, in its own words; empty if it does, or gave no reason.
     """
 
-    def __init__(self, database: Database, links: Links, silence_s: Callable[[], float | None], settings: FederationSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        links: Links,
+        silence_s: Callable[[], float | None],
+        settings: FederationSettings,
+        refusal: Callable[[], str] = str,
+    ) -> None:
         self._database = database
         self._links = links
         self._silence_s = silence_s
         self._settings = settings
+        self._refusal = refusal
         self._channel: CallChannel | None = None
 
     async def close(self) -> None:
@@ -87,9 +96,9 @@ class Forwarding:
         silence_s = self._master_silent_s()
         if silence_s is None or silence_s > self._settings.master_silent_s:
             since = "since this zone started" if silence_s is None else f"for {silence_s:.0f} s"
+            why = self._refusal() or f"no sign of life {since}."
             raise UnavailableError(
-                f"{_NO_MASTER}: no sign of life {since}. Shared data can be read but not changed here until the master is back; "
-                "nothing was changed."
+                f"{_NO_MASTER}: {why} Shared data can be read but not changed here until the master is back; nothing was changed."
             )
         message = Redirect(method, body, request_id, secret or secrets.token_bytes(32), if_match)
         result = await self._ask(message)

@@ -171,8 +171,8 @@ class Positions:
         def write(tx: ZoneTx) -> None:
             stored = dict(tx.fetch("SELECT zone_id, reported_at FROM zone_position"))
             newer = [row for row in rows if row[3] > stored.get(row[0], -1)]  # else it told another process of ours more since
-            tx.executemany("DELETE FROM zone_position WHERE zone_id = ?", [row[:1] for row in newer])
-            tx.executemany("INSERT INTO zone_position (zone_id, epoch, position, reported_at) VALUES (?, ?, ?, ?)", newer)
+            tx.later("DELETE FROM zone_position WHERE zone_id = ?", *[row[:1] for row in newer])
+            tx.later("INSERT INTO zone_position (zone_id, epoch, position, reported_at) VALUES (?, ?, ?, ?)", *newer)
 
         try:
             await self._database.write_zone("store positions", write)

@@ -178,8 +178,8 @@ class Snapshots:
 
         def write(tx: ZoneTx) -> None:
             tx.execute("DELETE FROM snapshot_offer WHERE told_at < ?", (now_ms - _TOLD_FOR_MS,))
-            tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", [row[:1] for row in rows])
-            tx.executemany("INSERT INTO snapshot_offer (snapshot_id, position, told_at) VALUES (?, ?, ?)", rows)
+            tx.later("DELETE FROM snapshot_offer WHERE snapshot_id = ?", *[row[:1] for row in rows])
+            tx.later("INSERT INTO snapshot_offer (snapshot_id, position, told_at) VALUES (?, ?, ?)", *rows)
 
         self._told |= {row[0] for row in rows}
         await self._database.write_zone("snapshots", write)
@@ -188,9 +188,7 @@ class Snapshots:
         """Let the log after what this process offers go. Raises UnavailableError."""
         told, self._told = [(snapshot_id,) for snapshot_id in self._told], set()
         if told:
-            await self._database.write_zone(
-                "snapshots", lambda tx: tx.executemany("DELETE FROM snapshot_offer WHERE snapshot_id = ?", told)
-            )
+            await self._database.write_zone("snapshots", lambda tx: tx.later("DELETE FROM snapshot_offer WHERE snapshot_id = ?", *told))
 
     def _remove_files(self, *, before: float) -> None:
         for left in self._directory.glob(f"*{_SUFFIX}*"):

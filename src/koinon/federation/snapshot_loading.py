@@ -246,9 +246,9 @@ def _parts(rows: Sequence[tuple[Row, bytes]]) -> Iterator[list[tuple[Row, bytes]
 
 
 def _lay_aside(tx: ZoneTx, rows: Iterable[tuple[Row, bytes]]) -> None:
-    tx.executemany(
+    tx.later(
         "INSERT INTO snapshot_row (tablename, oid, row, row_hash) VALUES (?, ?, ?, ?)",
-        [(row.table, row.oid, msgspec.msgpack.encode(row.values), row_hash) for row, row_hash in rows],
+        *[(row.table, row.oid, msgspec.msgpack.encode(row.values), row_hash) for row, row_hash in rows],
     )
 
 
@@ -327,7 +327,7 @@ def _apply(
         raise SnapshotError(f"the snapshot is of federation {manifest.federation_id}, ours is {tx.state.federation_id}")
     _take_reigns(tx, extras.reigns)
     surplus = [(table,) for table in SHARED_TABLES if table not in extras.counters]
-    tx.executemany("DELETE FROM pool_control WHERE tablename = ?", surplus)
+    tx.later("DELETE FROM pool_control WHERE tablename = ?", *surplus)
     _sum_digests(tx)
     for change in changes:
         tx.change(change)
@@ -340,10 +340,10 @@ def _apply(
         if now.get(table) != expected:
             raise Different(f"with the snapshot applied, the digest of {table} is not the master's")
     replace_log(tx, [])
-    tx.executemany(
+    tx.later(
         "INSERT INTO federation_commit (commit_id, first_idx, last_idx, epoch, origin_zone, request_id, request_hash, outcome, digests, "
         "chain, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        map(msgspec.structs.astuple, extras.headers),
+        *map(msgspec.structs.astuple, extras.headers),
     )
     tx.execute("DELETE FROM snapshot_row")
     tx.set_head(manifest.head)

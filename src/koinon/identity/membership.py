@@ -29,11 +29,11 @@ def derive(tx: Cursor, before: PoolRow | None, after: PoolRow | None) -> Iterabl
         return ()
     old, new = _ids(old_text), _ids(new_text)
     for gid in old - new:
-        tx.execute("DELETE FROM group_member WHERE gid = ? AND uid = ?", (gid, row.oid))
+        tx.later("DELETE FROM group_member WHERE gid = ? AND uid = ?", (gid, row.oid))
     for gid in new - old:
         # A row that a hand edit left behind is as good as a new one; it must not stop the copying.
-        tx.execute("DELETE FROM group_member WHERE gid = ? AND uid = ?", (gid, row.oid))
-        tx.execute("INSERT INTO group_member (gid, uid) VALUES (?, ?)", (gid, row.oid))
+        tx.later("DELETE FROM group_member WHERE gid = ? AND uid = ?", (gid, row.oid))
+        tx.later("INSERT INTO group_member (gid, uid) VALUES (?, ?)", (gid, row.oid))
     return [("group_pool", gid) for gid in sorted(old ^ new)]
 
 

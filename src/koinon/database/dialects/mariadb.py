@@ -64,44 +64,116 @@ class _Rows(Cursor):  # type: ignore[misc] # as above
 
 
 class _Session:
-    """A PyMySQL connection with the surface of sqlite3's."""
+    """A PyMySQL connection with the surface of sqlite3's. What ``later`` leaves goes with the next statement, as one text of several."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
         self.lost = False
+        self.defers = False
+        self._binder: Any = raw.cursor()
+        self._waiting: list[tuple[str, bool]] = []  # statements, and whether each must find a row
+        self._waiting_bytes = 0
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
-        with self._watched():
-            cursor: Any = self.raw.cursor()
-            cursor.execute(translated(sql), parameters)
-            return cursor  # type: ignore[no-any-return] # PyMySQL has no types
+        return self._run(self._bound(sql, parameters))
 
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
-        with self._watched():
-            cursor: Any = self.raw.cursor()
-            cursor.executemany(translated(sql), list(parameters))
-            return cursor  # type: ignore[no-any-return] # as above
+    def later(self, sql: str, *rows: Sequence[Any]) -> None:
+        into, values, marks = sql.rpartition(" VALUES ")
+        if values and len(rows) > 1:
+            for text in _joined([self._bound(marks, row) for row in rows], ", "):
+                self._leave(f"{into} VALUES {text}")
+        else:
+            for row in rows:
+                self._leave(self._bound(sql, row))
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._run("")
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._watched(), self.raw.cursor(SSCursor) as cursor:
+        self.flush()
+        with self._noting(lambda: False), self.raw.cursor(SSCursor) as cursor:
             cursor.execute(translated(sql), parameters)
             yield from cursor
+
+    def rollback(self) -> None:
+        """End a transaction, if there is one, and forget what waits; never fails."""
+        self._taken()
+        try:
+            self.raw.query("ROLLBACK")
+            self.lost = False
+        except pymysql.Error:
+            self.close()
+            self.lost = True
 
     def close(self) -> None:
         with contextlib.suppress(pymysql.Error):  # closing twice is an error there
             self.raw.close()
 
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _bound(self, sql: str, parameters: Sequence[Any]) -> str:
+        self._refuse_if_lost()
+        return str(self._binder.mogrify(translated(sql), parameters))
+
+    def later_one(self, sql: str, parameters: Sequence[Any], /) -> None:
+        self._leave(self._bound(sql, parameters), finds=True)
+
+    def _leave(self, text: str, *, finds: bool = False) -> None:
+        if not self.defers:
+            self._run(text, finds=finds)
+            return
+        if self._waiting_bytes + len(text) > servers.WAITING_BYTES:
+            self.flush()
+        self._waiting.append((text, finds))
+        self._waiting_bytes += len(text)
+
+    def _taken(self) -> list[tuple[str, bool]]:
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        return waiting
+
+    def _run(self, last: str, *, finds: bool = False) -> Rows:
+        """Run what waits, and then this, if it is not empty."""
+        waiting = self._taken()
+        batch = [*waiting, (last, finds)] if last else waiting
+        cursor: Any = self.raw.cursor()
+        done = 0
+        with self._noting(lambda: done < len(waiting)):
+            cursor.execute(";\n".join([text for text, _ in batch]))
+            for _, must_find in batch:
+                if must_find and not cursor.rowcount:
+                    raise pymysql.IntegrityError("the row is gone")
+                done += 1
+                cursor.nextset()
+        return cursor  # type: ignore[no-any-return] # as above
+
+    def _refuse_if_lost(self) -> None:
         if self.lost:
             raise pymysql.OperationalError(2013, "the transaction was lost")
+
+    @contextlib.contextmanager
+    def _noting(self, left_for_later: Callable[[], bool]) -> Iterator[None]:
+        """Note what an error has cost. Whose it was that had been left for later, nobody could tell."""
+        self._refuse_if_lost()
         try:
             yield
         except pymysql.Error as error:
             if _code(error) == _NOT_READY:
                 self.close()
-            self.lost = _code(error) in _AGAIN or _code(error) in _GONE or not self.raw.open
+            self.lost = left_for_later() or _code(error) in _AGAIN or _code(error) in _GONE or not self.raw.open
             raise
+
+
+def _joined(texts: Iterable[str], mark: str) -> Iterator[str]:
+    """Texts in as few as may be, none of them too long unless one alone is."""
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        if part and size + len(text) > servers.WAITING_BYTES:
+            yield mark.join(part)
+            part, size = [], 0
+        part.append(text)
+        size += len(text)
+    if part:
+        yield mark.join(part)
 
 
 class MariaDB:
@@ -177,8 +249,8 @@ class MariaDB:
     def connect(self) -> Connection:
         return self._connect()
 
-    def _connect(self) -> _Session:
-        return self._first(self._session)
+    def _connect(self, flags: int = 0) -> _Session:
+        return self._first(partial(self._session, flags=flags))
 
     def _first(self, attempt: Callable[[tuple[str, int]], T]) -> T:
         """What an attempt gives on the first host where it succeeds."""
@@ -187,8 +259,8 @@ class MariaDB:
                 return attempt(host)
         return attempt(self._hosts[-1])
 
-    def _session(self, host: tuple[str, int]) -> _Session:
-        session = _Session(self._open(host, autocommit=True, silence_s=servers.SILENCE_S))
+    def _session(self, host: tuple[str, int], *, flags: int) -> _Session:
+        session = _Session(self._open(host, autocommit=True, silence_s=servers.SILENCE_S, flags=flags))
         try:
             session.execute(
                 f"SET SESSION sql_mode = '{_SQL_MODE}', wait_timeout = 31536000, innodb_lock_wait_timeout = {servers.LOCK_WAIT_S}"
@@ -202,7 +274,7 @@ class MariaDB:
             raise
         return session
 
-    def _open(self, host: tuple[str, int], *, autocommit: bool, silence_s: int | None) -> _Driver:
+    def _open(self, host: tuple[str, int], *, autocommit: bool, silence_s: int | None, flags: int = 0) -> _Driver:
         return _Driver(
             host=host[0],
             port=host[1],
@@ -211,14 +283,14 @@ class MariaDB:
             charset="utf8mb4",
             collation="utf8mb4_nopad_bin",
             autocommit=autocommit,
-            client_flag=CLIENT.FOUND_ROWS,
+            client_flag=CLIENT.FOUND_ROWS | flags,
             connect_timeout=servers.CONNECT_TIMEOUT_S,
             read_timeout=silence_s,
             write_timeout=silence_s,
         )
 
     def writer(self) -> Connection:
-        session = self._connect()
+        session = self._connect(CLIENT.MULTI_STATEMENTS)
         try:
             session.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             session.execute(f"SET SESSION idle_transaction_timeout = {servers.IDLE_IN_TRANSACTION_S}")
@@ -267,7 +339,7 @@ class MariaDB:
         """Purging is the server's."""
 
     def begin(self, connection: Connection) -> None:
-        connection.execute("START TRANSACTION READ WRITE")
+        connection.later("START TRANSACTION READ WRITE", ())
 
     def begin_snapshot(self, connection: Connection) -> None:
         connection.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
@@ -277,13 +349,7 @@ class MariaDB:
         return not session.lost and bool(session.raw.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
 
     def rollback(self, connection: Connection) -> None:
-        session = _session(connection)
-        try:
-            session.raw.query("ROLLBACK")
-            session.lost = False
-        except pymysql.Error:
-            session.close()
-            session.lost = True
+        _session(connection).rollback()
 
     def lost_transaction(self, connection: Connection) -> bool:
         return not self.in_transaction(connection)

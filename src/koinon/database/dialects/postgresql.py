@@ -1,6 +1,6 @@
 """PostgreSQL, through psycopg 3: any server from version 15 on, or a list of hosts of which one takes writes.
 
-Path:     writer() and reader() -> _Session, which speaks as sqlite3's connections do
+Path:     writer() and reader() -> libpq.Session, which speaks as sqlite3's connections do
 Holds:    sessions are in autocommit mode, and BEGIN and COMMIT are statements: ``commit()`` of the driver raises nothing when the
           transaction was aborted.
 Source:   PostgreSQL 15 manual: 13.2 Transaction Isolation, 34.1 libpq connection strings, Appendix A (error codes).
@@ -10,102 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.types.numeric import Int8Dumper
 
 from koinon.database.dialects import servers
-from koinon.database.dialects.protocol import Connection, Rows
+from koinon.database.dialects.libpq import AGAIN, ENDED, Session
+from koinon.database.dialects.protocol import Connection
 from koinon.database.dialects.queries import Table, collected
-from koinon.database.dialects.servers import translated
 from koinon.errors import UnavailableError
 from koinon.settings import without_password
 
 OLDEST: Final = 150000
-#: Serialisation failure, deadlock, lock not to be had in time: the transaction must be made again.
-_AGAIN: Final = frozenset({"40001", "40P01", "55P03"})
-#: The server has ended the session, or is about to.
-_ENDED: Final = ("08", "57P", "25P03")
 #: The key of our advisory lock, which is the database's own: "koinon" in ASCII.
 _ALONE: Final = int.from_bytes(b"koinon")
-#: Each power of two up to it is a statement of its own, prepared once.
-_ROWS_AT_ONCE: Final = 64
-_STREAMED_AT_ONCE: Final = 500
 _QUERIED_AT_ONCE: Final = 20  # rows may be long
 _DURABILITY: Final = {
     "fsync": ("on", "set fsync = on in postgresql.conf"),
     "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
 }
-
-
-class _Counted:
-    """What several statements answer together: how many rows they found."""
-
-    def __init__(self, rowcount: int) -> None:
-        self.rowcount = rowcount
-
-    def fetchone(self) -> Any:
-        raise psycopg.ProgrammingError("there are no rows to fetch")
-
-    fetchall = fetchone
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-
-@lru_cache(maxsize=1024)
-def _of_many_rows(insert: str, rows: int) -> str:
-    """An INSERT of one row of marks as one of many."""
-    into, values, row = insert.rpartition(" VALUES ")
-    return into + values + ", ".join([row] * rows)
-
-
-class _Session:
-    """A psycopg connection with the surface of sqlite3's."""
-
-    def __init__(self, raw: psycopg.Connection[tuple[Any, ...]]) -> None:
-        self.raw = raw
-        self.lost = False
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
-        with self._watched():
-            return self.raw.execute(translated(sql), parameters)
-
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows:
-        """Many rows of an INSERT in one statement. The driver would use a pipeline: a process that is stopped in the middle of one would
-        keep its locks for as long as it is stopped, because the server counts no idle time there."""
-        found, rows = 0, list(parameters)
-        while rows:
-            size = min(_ROWS_AT_ONCE, 1 << (len(rows).bit_length() - 1)) if sql.startswith("INSERT") else 1
-            part, rows = rows[:size], rows[size:]
-            text = _of_many_rows(sql, size) if size > 1 else sql
-            found += self.execute(text, [value for row in part for value in row]).rowcount
-        return _Counted(found)
-
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        with self._watched(), self.raw.cursor(name="stream") as cursor:
-            cursor.itersize = _STREAMED_AT_ONCE
-            cursor.execute(translated(sql), parameters)
-            yield from cursor
-
-    def close(self) -> None:
-        self.raw.close()
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        if self.lost:
-            raise psycopg.OperationalError("the transaction was lost")
-        try:
-            yield
-        except psycopg.Error as error:
-            if (error.sqlstate or "").startswith(_ENDED):
-                self.raw.close()
-            self.lost = error.sqlstate in _AGAIN or self.raw.closed
-            raise
 
 
 class PostgreSQL:
@@ -167,8 +92,13 @@ class PostgreSQL:
     def connect(self) -> Connection:
         return self._connect()
 
-    def _connect(self) -> _Session:
-        raw = psycopg.connect(
+    def _connect(self) -> Session:
+        session = Session(self._open())
+        session.execute("SET idle_session_timeout = 0")
+        return session
+
+    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(
             self._url,
             autocommit=True,
             client_encoding="utf8",
@@ -179,12 +109,6 @@ class PostgreSQL:
             keepalives_count=3,
             tcp_user_timeout=servers.SILENCE_S * 1000,
         )
-        # One type for all numbers: a statement is then planned once, not for each size of its numbers.
-        raw.adapters.register_dumper(int, Int8Dumper)
-        raw.prepared_max = 512
-        session = _Session(raw)
-        session.execute("SET idle_session_timeout = 0")
-        return session
 
     def writer(self) -> Connection:
         session = self._connect()
@@ -205,9 +129,8 @@ class PostgreSQL:
         return session
 
     def query(self, sql: str, *, seconds: float, most_bytes: int) -> Table:
-        session = self._connect()
+        raw = self._open()
         end_s = time.monotonic() + seconds
-        raw = session.raw
         try:
             raw.execute(f"SET statement_timeout = {max(1, round(seconds * 1000))}")
             raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -219,7 +142,7 @@ class PostgreSQL:
         except psycopg.errors.QueryCanceled as error:
             raise TimeoutError(str(error)) from error
         finally:
-            session.close()
+            raw.close()
 
     def migrator(self) -> Any:
         return psycopg.connect(self._url, client_encoding="utf8", connect_timeout=servers.CONNECT_TIMEOUT_S)
@@ -235,19 +158,17 @@ class PostgreSQL:
         """Autovacuum is the server's."""
 
     def begin(self, connection: Connection) -> None:
-        connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+        connection.later("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ())
 
     def begin_snapshot(self, connection: Connection) -> None:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def in_transaction(self, connection: Connection) -> bool:
-        return _raw(connection).info.transaction_status == TransactionStatus.INTRANS
+        session = _session(connection)
+        return not session.lost and session.raw.info.transaction_status == TransactionStatus.INTRANS
 
     def rollback(self, connection: Connection) -> None:
-        session = _session(connection)
-        with contextlib.suppress(psycopg.Error):
-            session.raw.execute("ROLLBACK")
-        session.lost = session.raw.closed
+        _session(connection).rollback()
 
     def lost_transaction(self, connection: Connection) -> bool:
         session = _session(connection)
@@ -277,9 +198,11 @@ class PostgreSQL:
     def explain(self, error: BaseException) -> str:
         text = " ".join(str(error).split())
         code = error.sqlstate if isinstance(error, psycopg.Error) else None
-        if code in _AGAIN:
+        if code in AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
-        if code is None or code.startswith(_ENDED):
+        if isinstance(error, psycopg.IntegrityError):
+            return f"{self.place} refused: {text}."
+        if code is None or code.startswith(ENDED):
             return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
         if code[:2] == "53":
             return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."
@@ -300,8 +223,8 @@ def _fetched(raw: psycopg.Connection[tuple[Any, ...]], cursor: psycopg.Cursor[tu
         cursor = raw.execute(f"FETCH {_QUERIED_AT_ONCE} FROM asked")
 
 
-def _session(connection: Connection) -> _Session:
-    assert isinstance(connection, _Session)
+def _session(connection: Connection) -> Session:
+    assert isinstance(connection, Session)
     return connection
 
 

@@ -27,11 +27,27 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """A session. Outside of a transaction each statement is one of its own."""
+    """A session. Outside of a transaction each statement is one of its own.
+
+    Attributes:
+        defers: whether ``later`` may wait; at first it does not.
+    """
+
+    defers: bool
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows: ...
 
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Rows: ...
+    def later(self, sql: str, /, *rows: Sequence[Any]) -> None:
+        """Run a statement once for each row of parameters, at the latest before the next one of which somebody wants the answer.
+
+        On a server that saves a round trip. If it fails, the transaction is lost, unless ``defers`` is off: then it fails by itself.
+        """
+
+    def later_one(self, sql: str, parameters: Sequence[Any], /) -> None:
+        """As ``later``, once, for a statement that must find a row: that it does not is an ``integrity_error``."""
+
+    def flush(self) -> None:
+        """Run what ``later`` has left."""
 
     def stream(self, sql: str, parameters: Sequence[Any] = ...) -> Iterable[tuple[Any, ...]]:
         """Rows one by one, of a table too long to hold; inside a transaction, and nothing else runs before the last one was read."""
@@ -125,7 +141,7 @@ class Dialect(Protocol):
         """Whether a transaction is open that COMMIT would make durable."""
 
     def rollback(self, connection: Connection) -> None:
-        """End a transaction, if there is one; never fails."""
+        """End a transaction, if there is one, and forget what was left for later; never fails."""
 
     def lost_transaction(self, connection: Connection) -> bool:
         """Whether an error has thrown the whole transaction away, or may have, and not just the statement."""

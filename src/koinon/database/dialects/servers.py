@@ -28,6 +28,9 @@ IDLE_IN_TRANSACTION_S: Final = 3
 _ALONE_PATIENCE_S: Final = 30.0
 DOUBT_PATIENCE_S: Final = 10.0
 
+#: More than this is not kept back for a later statement.
+WAITING_BYTES: Final = 2**20
+
 #: All statements of this package, and then some.
 _STATEMENTS: Final = 1024
 

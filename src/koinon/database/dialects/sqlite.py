@@ -24,7 +24,22 @@ _STEPS: Final = 10_000  #: of SQLite's machine between two looks at the clock
 
 
 class Connection(sqlite3.Connection):
-    """A session; its rows always come one by one."""
+    """A session; its rows always come one by one, and nothing is gained by waiting."""
+
+    defers = False
+
+    def later(self, sql: str, /, *rows: Sequence[Any]) -> None:
+        if len(rows) == 1:
+            self.execute(sql, rows[0])
+        else:
+            self.executemany(sql, rows)
+
+    def later_one(self, sql: str, parameters: Sequence[Any], /) -> None:
+        if not self.execute(sql, parameters).rowcount:
+            raise sqlite3.IntegrityError("the row is gone")
+
+    def flush(self) -> None:
+        pass
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
         return self.execute(sql, parameters)
