@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
-from harness.processes import free_port
 from koinon.daemon import bounded_http
-from koinon.daemon.listeners import HttpListener
+from tests.daemon.listening import listening
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
-
-
-async def echo(scope: Any, receive: Any, send: Any) -> None:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body += message["body"]
-        more = message["more_body"]
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
-
-
-def listening(test: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:
-    """Run ``test`` with one open connection to a listener."""
-
-    async def run() -> None:
-        port = free_port()
-        listener = HttpListener("test", "127.0.0.1", port, echo)
-        await listener.start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await test(reader, writer)
-        finally:
-            writer.close()
-            await listener.stop()
-
-    asyncio.run(run())
 
 
 def test_a_head_that_never_ends_is_refused_and_cut() -> None:

@@ -255,9 +255,9 @@ def test_hand_edits_are_told_of_and_copied(zone: Settings, tmp_path: Path) -> No
 
 def test_nothing_is_made_where_no_zone_is(tmp_path: Path) -> None:
     nowhere = settings(tmp_path / "nowhere")
-    with pytest.raises(UnavailableError, match="no such file|holds no zone"):
+    with pytest.raises(UnavailableError, match=r"no such file|holds no zone"):
         moving.copy(nowhere, f"sqlite:///{tmp_path}/other.db", replace=False, tell=tell)
-    with pytest.raises(UnavailableError, match="no such file|holds no zone"):
+    with pytest.raises(UnavailableError, match=r"no such file|holds no zone"):
         moving.back_up(nowhere, tmp_path / "backup", with_keys=False, tell=tell)
     assert list(tmp_path.iterdir()) == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,8 @@ from koinon.api.dispatch import Answer
 from koinon.daemon import plain_calls
 from koinon.daemon.listeners import HttpListener
 from koinon.daemon.plain_calls import PlainCallProtocol
+from tests.daemon.listening import echo as application
+from tests.daemon.listening import listening
 
 PLAIN = "POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{}"
 #: Heads that the short way must leave alone, though the application answers them alike.
@@ -41,38 +43,8 @@ class Echo:
         return Answer(body)
 
 
-async def application(scope: Any, receive: Any, send: Any) -> None:
-    """What stands behind the full parser: says a call back too."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        body += message["body"]
-        more = message["more_body"]
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
-
-
-Test = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def listening(test: Test, door: Any = None) -> None:
-    """Run ``test`` with one open connection to a listener."""
-
-    async def run() -> None:
-        port = free_port()
-        protocol = partial(PlainCallProtocol, door=door or Echo(), max_request_bytes=2**20)
-        listener = HttpListener("test", "127.0.0.1", port, application, protocol=protocol)
-        await listener.start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await test(reader, writer)
-        finally:
-            writer.close()
-            await listener.stop()
-
-    asyncio.run(run())
+def protocol(door: Any, limit: int = 2**20) -> Callable[..., PlainCallProtocol]:
+    return partial(PlainCallProtocol, door=door, max_request_bytes=limit)
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
@@ -105,7 +77,7 @@ def test_answers_come_in_order_however_the_bytes_are_cut(requests: list[tuple[st
         for body in bodies:
             assert await answer(reader) == body.encode()
 
-    listening(test)
+    listening(test, protocol(Echo()))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +117,7 @@ def test_a_client_that_reads_no_answers_is_not_read_from() -> None:
             await asyncio.sleep(0.01)
         assert 0 < taken < 100
 
-    listening(test, Long())
+    listening(test, protocol(Long()))
 
 
 def test_a_body_that_stops_in_the_middle_is_cut_after_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +129,7 @@ def test_a_body_that_stops_in_the_middle_is_cut_after_a_silence(monkeypatch: pyt
         writer.write(PLAIN.format(10, "half").encode())
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
-    listening(test)
+    listening(test, protocol(Echo()))
 
 
 def test_a_connection_kept_for_nothing_is_closed_and_one_in_use_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +142,7 @@ def test_a_connection_kept_for_nothing_is_closed_and_one_in_use_is_not(monkeypat
             await asyncio.sleep(1)
         assert await asyncio.wait_for(reader.read(), 10) == b""
 
-    listening(test)
+    listening(test, protocol(Echo()))
 
 
 def test_a_call_under_way_is_answered_before_the_listener_stops() -> None:

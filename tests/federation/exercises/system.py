@@ -28,7 +28,7 @@ def sql(at: Place) -> None:
     """Each zone answers from its own tables; no SQL changes anything."""
     found = at.raw.value("one.system.sqlquery", "SELECT zone_id, role FROM zone_state")  # pyone knows no such document
     assert f"<zone_id><![CDATA[{at.zone.status()['zone_id']}]]></zone_id>" in found
-    with pytest.raises(pyone.OneActionException, match="The query was not answered: .*must be one SELECT"):
+    with pytest.raises(pyone.OneActionException, match=r"The query was not answered: .*must be one SELECT"):
         at.one.system.sqlquery("DELETE FROM user_pool")
     _, name = at.user(0)
     for federate in (True, False):
