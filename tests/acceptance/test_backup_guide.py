@@ -13,8 +13,6 @@ from tests.acceptance.machines import Machines
 
 PAGE: Final = guide_page.GUIDES / "backup.md"
 
-pytestmark = pytest.mark.engines("sqlite")  # where the page's zone starts; on another engine a zone has a row more
-
 
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[Machines]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Iterator
@@ -394,7 +395,11 @@ def test_a_request_is_refused_as_soon_as_it_is_known_to_be_far_too_long(admin: J
     assert b"connection: close" in answer
     chunks = b"".join(b"10000\r\n%s\r\n" % (b" " * 65536) for _ in range(33))
     head = b"POST /api/v1/groups HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert admin.raw(head + chunks)[0] == 413
+    for _ in range(20):
+        with contextlib.suppress(ConnectionError):  # what is still on its way when the server closes may reset the answer away: TCP
+            assert admin.raw(head + chunks)[0] == 413
+            return
+    pytest.fail("no answer came through")
 
 
 @pytest.mark.parametrize(
