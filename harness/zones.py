@@ -27,13 +27,14 @@ from harness import engines, processes
 from harness.proxy import Link
 from harness.replies import Caller
 from koinon.client.admin import AdminClient
-from koinon.client.errors import ClientError
+from koinon.client.errors import ClientError, UnreachableError
 from koinon.database.dialects.protocol import Connection
 
 Section = Mapping[str, str | int | float]
 
 #: how long a zone may take to answer after its start, or a federation to agree; a test that waits longer has found a defect
 PATIENCE_S: Final = 30.0
+_SOCKET_CHANGES_HANDS_S: Final = 5.0
 
 #: zones whose processes we started; their logs are shown when a test fails
 alive: weakref.WeakSet[Zone] = weakref.WeakSet()
@@ -247,8 +248,18 @@ class Zone:
         return self.health("/leader")[0] == 200
 
     def status(self) -> dict[str, Any]:
-        """What the zone says of itself on its administration socket."""
-        return AdminClient(self.state_dir).status()
+        """What the zone says of itself on its administration socket.
+
+        Of several processes one has the socket; when that one dies, it is another's after a moment in which nobody listens.
+        """
+        deadline = time.monotonic() + _SOCKET_CHANGES_HANDS_S
+        while True:
+            try:
+                return AdminClient(self.state_dir).status()
+            except UnreachableError:
+                if not self.running or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
     @property
     def secret(self) -> str:
