@@ -138,6 +138,8 @@ class CallChannel:
                 if not opening.opened.done():
                     await asyncio.wait((opening.opened,))
                 opening.opened.result()
+                if opening.task.done():  # it ended as soon as it was open: nobody would answer, and nothing was sent
+                    raise Unreachable(f"zone {self.link.zone_id} at {self.link.endpoint}: the channel ended")
                 number, answer = opening.send(redirect)
                 try:
                     return await answer
