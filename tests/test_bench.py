@@ -34,7 +34,7 @@ def test_a_smoke_run_fills_the_rows_of_its_scenarios(tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out.strip() == text.strip()
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.engines("postgresql", "mariadb")
 def test_zones_on_a_database_server_are_measured_too(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main(["--smoke", "--only=updates", f"--engine={engine}"]) == 0
     text = capsys.readouterr().out

@@ -14,6 +14,7 @@ import pytest
 from harness import engines
 from koinon.api.health import Health
 from koinon.database.database import Database
+from koinon.database.lease import Seen
 from koinon.federation.applier import Status
 from koinon.statements.commits import Position
 
@@ -27,9 +28,13 @@ def ask(
 
     async def run() -> tuple[int, str]:
         database = Database.open(engines.url(tmp_path / "koinon.db"))
+        changed = asyncio.Event()
+        database.lease.on_change(changed.set)
         database.start()
         try:
             await database.write_zone("be", lambda tx: tx.set_membership(zone_id=3, role=role, federation_id="f" * 32, epoch=1))  # type: ignore[arg-type] # a role's name
+            while not database.lease.held:  # on a server it is asked for in a thread
+                await changed.wait()
             health = Health(database, lambda: following, lambda: "", caught_up_s=5.0)
             if change is not None:
                 change(database, health)
@@ -58,6 +63,7 @@ def _lose_database(database: Any, _: Health) -> None:
 
 def _lose_lease(database: Any, _: Health) -> None:
     database.lease.alone = False
+    database.lease.see(Seen(None, "", b"", 0.0))
 
 
 @pytest.mark.parametrize(
