@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from koinon.database.state import LoggedCommit
 from koinon.database.statement_log import read_commits
@@ -233,9 +233,11 @@ class Federation(RuleBasedStateMachine):
         assert self.pull(chunk=100_000, limit=limit, batch=batch) in ("arrived", "cut", "needs snapshot")
 
     @rule(batch=st.sampled_from([1, 1000]))
-    @precondition(lambda self: self.slave.database.state().position < self.origin.database.state().position)
     def deliver_twice(self, batch: int) -> None:
         """The same bytes a second time are refused, whether or not the first are applied yet."""
+        # not a precondition: how much of a stream that was cut is applied is a matter of time on a server, and rules must not depend on it
+        if self.slave.database.state().position == self.origin.database.state().position:
+            return
 
         async def twice(_source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             frame = await self.origin.feed.frames.after(self.slave.database.state().head)
