@@ -289,6 +289,33 @@ def test_a_session_killed_in_the_middle_of_a_group_is_replaced(tmp_path: Path, e
     trial(tmp_path / "koinon.db", test)
 
 
+def test_a_process_that_stops_dead_in_the_middle_of_sending_holds_up_nobody_for_long(tmp_path: Path, engine: str) -> None:
+    """It holds the row that orders all writers, and for the server it is not idle."""
+
+    async def test(trial: Trial) -> None:
+        dialect, before = trial.database._dialect, trial.database.state().write_seq
+        stopped: Any = dialect.writer()
+        try:
+            stopped.execute("BEGIN")
+            stopped.execute("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1")
+            if engine == "postgresql":
+                stopped.raw.pgconn.send_query_params(b"SELECT 1", None)
+                stopped.raw.pgconn.send_flush_request()
+                while stopped.raw.pgconn.flush():
+                    pass
+            else:
+                stopped.raw._sock.sendall((2**16).to_bytes(3, "little") + b"\0\3SELECT 1")
+            await asyncio.gather(*(trial.database.write_shared("job", add_user(name)) for name in ("one", "two")))
+            assert {"one", "two"} <= names(trial)
+            assert trial.database.state().write_seq == before + 2
+            with pytest.raises(dialect.driver_error):
+                stopped.execute("COMMIT")
+        finally:
+            stopped.close()
+
+    trial(tmp_path / "koinon.db", test)
+
+
 def test_an_error_in_one_job_that_costs_no_transaction_stays_its_own(tmp_path: Path) -> None:
     async def test(trial: Trial) -> None:
         jobs = (add_user("before"), trial.noting(lambda tx: tx.execute("SELECT * FROM no_such_table")), add_user("after"))

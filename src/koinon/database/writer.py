@@ -254,11 +254,21 @@ class Writer:
             await self._run_group(group)
         except _Lost as lost:
             log.warning("transaction lost, jobs run again one by one", cause=str(lost), jobs=len(group))
+            if self._dialect.waits:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._end_stalled)
             for at, job in enumerate(group):
                 if isinstance(unreachable := await self._run_alone(job, lost), _Unreachable):
                     for other in group[at + 1 :]:  # they would only wait for the same
                         self._fail(other, UnavailableError(str(unreachable)))
                     return
+
+    def _end_stalled(self) -> None:
+        """If a process that is stopped holds what the transaction needed, let the jobs have it."""
+        try:
+            if ended := self._dialect.end_stalled():
+                log.warning("ended sessions of processes that are stopped in the middle of a transaction", sessions=ended)
+        except self._dialect.driver_error as error:
+            log.debug("can't look for stalled sessions", error=self._dialect.explain(error))
 
     async def _run_alone(self, job: _Job, lost: _Lost) -> _Lost | None:
         """Run one job again; what lost it in the end, if it did not succeed."""

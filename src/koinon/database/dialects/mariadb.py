@@ -359,6 +359,10 @@ class MariaDB:
         # A server says nothing unasked but farewell.
         return not raw.open or servers.readable(raw._sock.fileno())
 
+    def end_stalled(self) -> int:
+        """The server does that by itself (idle_transaction_timeout), also in the middle of a packet."""
+        return 0
+
     def commit_in_doubt(self, connection: Connection) -> bool:
         """A server that still answers has said that it did not."""
         return self.is_gone(connection)

@@ -31,6 +31,14 @@ _DURABILITY: Final = {
     "fsync": ("on", "set fsync = on in postgresql.conf"),
     "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
 }
+#: Sessions like ours that have changed the row which orders writers, and of which the server expects the rest of a pipeline.
+_STALLED: Final = f"""
+    SELECT a.pid, a.query_start, a.state_change
+    FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+    WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation = 'zone_state'::regclass
+    AND l.mode = 'RowExclusiveLock' AND l.granted AND a.usename = current_user AND a.application_name = 'koinon' AND a.state = 'active'
+    AND a.wait_event = 'ClientRead' AND a.xact_start < clock_timestamp() - INTERVAL '{servers.LOCK_WAIT_S} s'"""
+_STALLED_FOR_S: Final = 0.2
 
 
 class PostgreSQL:
@@ -184,6 +192,18 @@ class PostgreSQL:
             raw.pgconn.consume_input()
             return raw.pgconn.status != psycopg.pq.ConnStatus.OK
         return True
+
+    def end_stalled(self) -> int:
+        """The server ends what is idle in a transaction by itself, but counts no idle time in the middle of a pipeline."""
+        raw = self._open()
+        try:
+            stalled = set(raw.execute(_STALLED).fetchall())
+            if stalled:
+                time.sleep(_STALLED_FOR_S)  # one that is alive sends more meanwhile
+                stalled &= set(raw.execute(_STALLED).fetchall())
+            return sum(bool(raw.execute("SELECT pg_terminate_backend(%s)", (pid,)).fetchall()[0][0]) for pid, *_ in stalled)
+        finally:
+            raw.close()
 
     def commit_in_doubt(self, connection: Connection) -> bool:
         """A server that still answers has said that it did not."""

@@ -149,6 +149,13 @@ class Dialect(Protocol):
     def is_gone(self, connection: Connection) -> bool:
         """Whether the session is over and another one is needed; costs next to nothing."""
 
+    def end_stalled(self) -> int:
+        """End the sessions of other processes that hold up all writers and are stopped in the middle of a transaction. Blocks.
+
+        Returns:
+            How many.
+        """
+
     def commit_in_doubt(self, connection: Connection) -> bool:
         """After a COMMIT that failed: whether it may have taken effect all the same."""
 

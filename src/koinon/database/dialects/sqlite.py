@@ -176,6 +176,10 @@ class SQLite:
     def is_gone(self, connection: protocol.Connection) -> bool:
         return False
 
+    def end_stalled(self) -> int:
+        """There is no other process."""
+        return 0
+
     def commit_in_doubt(self, connection: protocol.Connection) -> bool:
         """A disk that fails in the middle tells too little."""
         return True
