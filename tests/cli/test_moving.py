@@ -60,6 +60,12 @@ def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path, m
     monkeypatch.setenv("KOINON_COPY_TO", f"sqlite:///{tmp_path}/copy.db")
     again = koinon("database", "copy", "--config", config)
     assert again.returncode == 1
+    assert "a zone that moved to" in again.stderr
+    reopened = koinon("database", "reopen", "--config", config)
+    assert reopened.returncode == 0, reopened.stderr
+    assert "koinon.db" in reopened.stdout
+    again = koinon("database", "copy", "--config", config)
+    assert again.returncode == 1
     assert "--replace" in again.stderr
 
 
@@ -71,6 +77,7 @@ def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path, m
         (("restore", "/nowhere"), 2, "No such file"),
         (("restore", __file__), 1, "no backup of a zone"),
         (("database", "copy"), 2, "--to"),
+        (("database", "reopen"), 1, "is open"),
         (("database", "copy", "--to", "nonsense"), 1, "not the address of a database"),
         (("database", "copy", "--to", "postgresql://nobody@127.0.0.1:1/none"), 1, "can't be reached"),
         (("database", "copy", "--to", "mysql://nobody@127.0.0.1:none/none"), 1, "no host and port"),

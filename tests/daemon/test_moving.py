@@ -14,11 +14,11 @@ from sqlalchemy import NullPool, create_engine, inspect
 from harness import engines
 from koinon.daemon import moving
 from koinon.database import backup_file, migrations
+from koinon.database.closed import Mark
 from koinon.database.contents import TABLES, Filling, unserved
 from koinon.database.database import Database
 from koinon.database.dialects import choose
 from koinon.database.transactions import SharedTx
-from koinon.database.unfinished import Mark
 from koinon.errors import UnavailableError
 from koinon.federation import outbox
 from koinon.federation.operations import object_deleted
@@ -155,6 +155,47 @@ def test_a_copy_of_a_running_zone_is_closed_until_it_is_made_again_with_the_zone
     assert contents(other) == contents(zone)
     assert not [text for text in put if text.startswith("group_pool")]  # it was there
     in_zone(other, write_on)
+
+
+@pytest.mark.engines
+def test_the_database_that_a_zone_has_left_is_closed_until_it_is_taken_back(zone: Settings, tmp_path: Path) -> None:
+    """A machine whose settings were forgotten would go on with what is no longer the zone."""
+    other = settings(tmp_path / "other")
+    moving.copy(zone, other.database.url, replace=False, tell=tell)
+    left = contents(zone)
+    for attempt in (
+        lambda: Database.open(zone.database.url),
+        lambda: moving.back_up(zone, tmp_path / "backup", with_keys=False, tell=tell),
+        lambda: moving.copy(zone, engines.url(tmp_path / "third.db"), replace=False, tell=tell),
+    ):
+        with pytest.raises(UnavailableError, match=r"a zone that moved to .* Set `url`"):
+            attempt()
+    in_zone(other, write_on)
+    with pytest.raises(UnavailableError, match="not empty"):
+        moving.copy(other, zone.database.url, replace=False, tell=tell)
+    assert contents(zone) == left
+    assert moving.take_back(zone)["position"] == f"0.{len(left['federation_log'])}"
+    with pytest.raises(UnavailableError, match="is open"):
+        moving.take_back(zone)
+    in_zone(zone, write_on)
+    moving.copy(zone, other.database.url, replace=True, tell=tell)
+    assert contents(other) == contents(zone)
+    in_zone(other, lambda database: database.write_zone("nothing", lambda tx: None))
+
+
+@pytest.mark.engines
+def test_only_what_was_left_is_taken_back(zone: Settings, tmp_path: Path) -> None:
+    other = settings(tmp_path / "other")
+
+    async def copy_while_it_runs(_database: Database) -> None:
+        await asyncio.to_thread(moving.copy, zone, other.database.url, replace=False, tell=tell)
+
+    in_zone(zone, copy_while_it_runs)
+    with pytest.raises(UnavailableError, match="stays closed: it holds an unfinished copy"):
+        moving.take_back(other)
+    with pytest.raises(UnavailableError, match=r"holds no zone|there is no such file"):
+        moving.take_back(settings(tmp_path / "nothing"))
+    in_zone(zone, write_on)
 
 
 @pytest.mark.engines

@@ -21,7 +21,7 @@ from koinon.client.admin import Answer
 
 
 class Move(Protocol):
-    """Does one of copy, back_up, look, restore for the zone with these settings; failures come as ClientError or OSError."""
+    """Does one of copy, take_back, back_up, look, restore for the zone with these settings; failures come as ClientError or OSError."""
 
     def __call__(self, operation: str, config: Path | None, **arguments: Any) -> Answer: ...
 
@@ -30,6 +30,12 @@ def copy(move: Move, config: Path | None, to: str, replace: bool) -> None:
     with working("Copying the database") as line:
         made = move("copy", config, to=to, replace=replace, tell=_detail_of(line))
     _tell_copied(made)
+
+
+def reopen(move: Move, config: Path | None) -> None:
+    made = move("take_back", config)
+    print_facts([("OPEN", made["place"]), ("ZONE", str(made["zone_id"])), ("POSITION", made["position"])])
+    complain("Start the zone here, and no server on the other database: there would be two of one zone.")
 
 
 def backup(move: Move, config: Path | None, file: Path, with_keys: bool) -> None:
@@ -73,7 +79,10 @@ def _tell_copied(moved: Answer) -> None:
     print_facts([("COPY", moved["place"]), *_facts(moved), ("STATE", "ready" if moved["opened"] else "closed")])
     _complain_of_faults(moved)
     if moved["opened"]:
-        complain("The copy is whole and checked. Set `url` in [database] to its address, then start the zone.")
+        complain(
+            "The copy is whole and checked. Set `url` in [database] to its address, then start the zone. The old database is closed from "
+            "now on, so that no server starts on the wrong one (`koinon database reopen` takes that back)."
+        )
     else:
         complain(
             f"The zone runs: the copy is of position {moved['position']}, checked, and closed, for it lacks what the zone writes from now "

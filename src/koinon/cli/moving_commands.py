@@ -45,8 +45,10 @@ def commands(move: Move) -> tuple[click.Command, ...]:
         return run
 
     database = InOrder("database", help="The database of the zone on this machine.")
-    copying = "Copy the zone's database to another engine or place, and check the copy."
+    copying = "Copy the zone's database to another engine or place, and check the copy. If the zone is stopped, it moves there."
     database.add_command(click.Command("copy", callback=runs("copy"), params=[TO, REPLACE, CONFIG], help=copying))
+    reopening = "Open the database that the zone has left by `copy`: it is to go on there after all."
+    database.add_command(click.Command("reopen", callback=runs("reopen"), params=[CONFIG], help=reopening))
     writing = "Write the zone's database to FILE, while the zone runs or not."
     reading = "Make the database of the stopped zone what it was when FILE was written."
     return (

@@ -2,12 +2,14 @@
 
 Path:     `koinon database copy`, `koinon backup`, `koinon restore` -> __main__.py -> here -> database/contents.py, backup_file.py
 Holds:    what is copied is one committed state, of a zone that runs or not. A copy is opened to servers only if the zone was kept stopped
-          while it was made: of a running zone it is a rehearsal, and the same command with the zone stopped brings it up to date.
+          while it was made, and then the database that it leaves is closed: two would be served as one zone. Of a running zone it is a
+          rehearsal, and the same command with the zone stopped brings it up to date.
 Not here: what is printed (cli/moving.py); what a federation does with a zone that was set back (federation/rollback.py, applier.py).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,10 +24,10 @@ from koinon.daemon.bootstrap import ONE_AUTH
 from koinon.daemon.secret_files import SERVER_AUTH
 from koinon.database import backup_file, migrations
 from koinon.database.backup_file import Backup, Header, KeyFile
-from koinon.database.contents import TABLES, Filling, Reading, Tell, Total, unserved
+from koinon.database.closed import Mark, set_mark
+from koinon.database.contents import TABLES, Filling, Reading, Tell, Total, reopen, unserved
 from koinon.database.dialects import choose
-from koinon.database.dialects.protocol import Dialect
-from koinon.database.unfinished import Mark
+from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.errors import UnavailableError
 from koinon.federation.keys import KeyStore, write_private
 from koinon.settings import Settings, is_database
@@ -39,7 +41,7 @@ Totals = dict[str, tuple[tuple[str, ...], Total]]
 def copy(settings: Settings, to: str, *, replace: bool, tell: Tell) -> dict[str, Any]:
     """Make another database hold what this zone's holds.
 
-    It is opened to servers if the zone is stopped, and stays so meanwhile (``opened`` in the answer).
+    If the zone is stopped, and stays so meanwhile, the other one is opened to servers and its own is closed (``opened`` in the answer).
 
     Args:
         settings: the zone's; they name the source.
@@ -60,15 +62,15 @@ def copy(settings: Settings, to: str, *, replace: bool, tell: Tell) -> dict[str,
     source, target = _dialect(settings), choose(to, accepted=settings.database.accepted)
     with _plain_errors(source), Reading(source):
         pass  # there is something to copy
-    with _plain_errors(source), _held(source) as stopped, Reading(source) as reading:
+    with _plain_errors(source), _held(source) as held, Reading(source) as reading:
         with _plain_errors(target):
-            totals = _copy(source, reading, target, stopped=stopped, replace=replace, tell=tell)
-        return _told(target.place, reading, _rows(totals)) | {"opened": stopped}
+            totals = _copy(source, held, reading, target, replace=replace, tell=tell)
+        return _told(target.place, reading, _rows(totals)) | {"opened": held is not None}
 
 
-def _copy(source: Dialect, reading: Reading, target: Dialect, *, stopped: bool, replace: bool, tell: Tell) -> Totals:
+def _copy(source: Dialect, held: Connection | None, reading: Reading, target: Dialect, *, replace: bool, tell: Tell) -> Totals:
     again = "with the zone stopped, give the command `koinon database copy` again: it goes on from what is here"
-    broken = Mark(source.place, f"It was interrupted: {again}.")
+    broken = Mark(f"an unfinished copy of {source.place}", f"It was interrupted: {again}.")
     with unserved(target) as connection:
         filling = Filling(target, connection, broken, replace=replace)
         totals: Totals = {}
@@ -77,12 +79,38 @@ def _copy(source: Dialect, reading: Reading, target: Dialect, *, stopped: bool, 
             there = filling.has(table, partial(reading.rows, table))
             totals[table] = columns, there or filling.put(table, columns, reading.rows(table), tell)
         filling.check(totals, tell)
-        if stopped:
+        if held is not None:
+            set_mark(source, held, _left_for(target))  # first: at no time are both open
             filling.open()
         else:
             position = reading.state.head.position
-            filling.leave_closed(Mark(source.place, f"It was made at {position} while the zone ran, and lacks what came later: {again}."))
+            filling.leave_closed(Mark(broken.holds, f"It was made at {position} while the zone ran, and lacks what came later: {again}."))
     return totals
+
+
+def _left_for(target: Dialect) -> Mark:
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(clock.now_s()))
+    return Mark(
+        f"a zone that moved to {target.place} on {when}",
+        "Set `url` in [database] to that address. Only if the zone is to go on here, and not there: koinon database reopen.",
+        left=True,
+    )
+
+
+def take_back(settings: Settings) -> dict[str, Any]:
+    """Open the database that a zone has left by ``copy``, for it is to go on there after all.
+
+    Args:
+        settings: the zone's; they name that database.
+
+    Raises:
+        UnavailableError: it can't be used, or was not left.
+    """
+    dialect = _dialect(settings)
+    with _plain_errors(dialect):
+        reopen(dialect)
+        with Reading(dialect) as reading:
+            return {"place": dialect.place, "zone_id": reading.state.zone_id, "position": str(reading.state.head.position)}
 
 
 def back_up(settings: Settings, path: Path, *, with_keys: bool, tell: Tell) -> dict[str, Any]:
@@ -155,7 +183,7 @@ def restore(settings: Settings, path: Path, *, replace: bool, tell: Tell) -> dic
                 f"{settings.state} holds other files than the backup: {', '.join(keys.in_the_way)}. They may be another zone's: check "
                 f"--config. With --replace they are renamed (NAME{_BEFORE}). Nothing was changed."
             )
-        mark = Mark("a backup", "Give the command `koinon restore` again.")
+        mark = Mark("an unfinished copy of a backup", "Give the command `koinon restore` again.")
         with _plain_errors(target), unserved(target) as connection:
             filling = Filling(target, connection, mark, replace=replace, schema=backup.header.schema)
             totals: Totals = {}
@@ -172,7 +200,13 @@ def restore(settings: Settings, path: Path, *, replace: bool, tell: Tell) -> dic
 
 
 #: What the command line asks for, by name.
-OPERATIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {"copy": copy, "back_up": back_up, "look": look, "restore": restore}
+OPERATIONS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
+    "copy": copy,
+    "take_back": take_back,
+    "back_up": back_up,
+    "look": look,
+    "restore": restore,
+}
 
 
 class _Keys:
@@ -238,13 +272,11 @@ def _plain_errors(dialect: Dialect) -> Iterator[None]:
 
 
 @contextmanager
-def _held(dialect: Dialect) -> Iterator[bool]:
-    """Whether no server runs on a database; if so none can start on it within the block."""
+def _held(dialect: Dialect) -> Iterator[Connection | None]:
+    """A session with a database on which no server runs and none can start within the block; None if one runs."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(unserved(dialect))
+            held = stack.enter_context(unserved(dialect))
         except UnavailableError:
-            held = False
-        else:
-            held = True
+            held = None
         yield held

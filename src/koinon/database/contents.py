@@ -17,10 +17,10 @@ from typing import Any, Final, Self
 import msgspec
 
 from koinon.database import lease, migrations
+from koinon.database.closed import Mark, mark_of, remove_mark, require_open, set_mark
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.tables import metadata
 from koinon.database.transactions import read_state
-from koinon.database.unfinished import Mark, mark_of, remove_mark, require_whole, set_mark
 from koinon.errors import UnavailableError
 from koinon.statements import digest
 from koinon.statements.schema import COUNTERS, SHARED_TABLES
@@ -85,7 +85,7 @@ class Reading:
         state: what the zone is in that moment.
 
     Raises:
-        UnavailableError: it holds no zone of this program's schema, or an unfinished copy.
+        UnavailableError: it holds no zone of this program's schema, or is closed.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -93,7 +93,7 @@ class Reading:
         self._connection = dialect.reader()
         try:
             _require_present(dialect, self._connection)
-            require_whole(dialect, self._connection)
+            require_open(dialect, self._connection)
             dialect.begin_snapshot(self._connection)
             self.state = read_state(self._connection)
         except BaseException:
@@ -157,6 +157,26 @@ def unserved(dialect: Dialect) -> Iterator[Connection]:
         dialect.release()
 
 
+def reopen(dialect: Dialect) -> None:
+    """Let servers start again on a database that its zone has left for another one.
+
+    Raises:
+        UnavailableError: it holds no zone, is open, or is closed for another reason.
+    """
+    connection = dialect.reader()
+    try:
+        _require_present(dialect, connection)
+        mark = mark_of(dialect, connection)
+    finally:
+        connection.close()
+    if mark is None:
+        raise UnavailableError(f"{dialect.place} is open: a server can start on it.")
+    if not mark.left:
+        raise UnavailableError(f"{dialect.place} stays closed: it holds {mark.holds}. {mark.remedy}")
+    with unserved(dialect) as connection:
+        remove_mark(connection)
+
+
 class Filling:
     """A database that is filled from elsewhere: closed until ``open``, whatever breaks before.
 
@@ -164,8 +184,8 @@ class Filling:
         dialect: engine and place.
         connection: from ``unserved``.
         mark: what it says of itself meanwhile.
-        replace: give up what it holds. Without, it has to be empty or unfinished. What an earlier attempt from the same source has put
-            there is not put again (``has``).
+        replace: give up what it holds. Without, it has to be empty, or closed before it was full. What an earlier attempt from the
+            same source has put there is not put again (``has``).
         schema: the version that the rows are of.
 
     Raises:
@@ -240,8 +260,8 @@ class Filling:
         dialect, connection = self._dialect, self._connection
         there = [name for name in (migrations.TABLE, *TABLES) if dialect.has_table(connection, name)]
         left = mark_of(dialect, connection)
-        goes_on = left is not None and left.source == mark.source and migrations.version(dialect, connection) == self._schema
-        if there and not replace and left is None:
+        goes_on = left is not None and left.holds == mark.holds and migrations.version(dialect, connection) == self._schema
+        if there and not replace and (left is None or left.left):
             what = "a zone" if there[0] == migrations.TABLE else f"tables of the same names ({there[0]})"
             raise UnavailableError(
                 f"{dialect.place} is not empty: it holds {what}. Name another database, or give what it holds up with --replace."

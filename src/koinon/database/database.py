@@ -20,6 +20,7 @@ import structlog
 
 from koinon.database import migrations, recent
 from koinon.database.cache import Notes, RowCache
+from koinon.database.closed import require_open
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.dialects.queries import Table
@@ -27,7 +28,6 @@ from koinon.database.lease import Lease
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
-from koinon.database.unfinished import require_whole
 from koinon.database.watch import Watch, process_name
 from koinon.database.writer import Request, Writer, Written
 from koinon.errors import ActionError, UnavailableError
@@ -345,7 +345,7 @@ def _make_ready(dialect: Dialect) -> None:
     try:
         dialect.alone(connection)
         dialect.require_fit(connection)
-        require_whole(dialect, connection)
+        require_open(dialect, connection)
         found = migrations.version(dialect, connection)
         if found > migrations.HEAD:
             raise UnavailableError(
