@@ -16,6 +16,7 @@ import pytest
 from harness import engines, processes
 from harness.haproxy import Balancer
 from harness.patroni import Cluster
+from harness.replies import Caller
 from harness.zones import Zone, wait_until
 from tests.acceptance.guide_page import GUIDES
 from tests.database.load import Load, check_log
@@ -99,6 +100,8 @@ def test_clients_of_a_load_balancer_lose_nothing_when_one_of_two_processes_is_ki
             assert not load.refused
             load.check(pair[0])
             check_log(server.url("zone"))
+            server.stop()
+            wait_until("the balancer passes nothing on", lambda: "status 503" in _cut(pair[0], balancer.port))
         finally:
             balancer.remove()
     finally:
@@ -126,3 +129,15 @@ def _asked(process: Zone, port: int) -> int:
         return 0
     finally:
         connection.close()
+
+
+def _cut(process: Zone, port: int) -> str:
+    """Why a call through the balancer has no answer of Koinon's; empty if it has one."""
+    caller = Caller(port, process.secret)
+    try:
+        caller.call("one.user.info", 0)
+    except OSError as error:
+        return str(error)
+    finally:
+        caller.close()
+    return ""
