@@ -105,7 +105,7 @@ class Cluster:
             Missing: a package is not installed.
         """
         if missing := [name for name in _NEEDED if shutil.which(name) is None]:
-            raise Missing(f"{' and '.join(missing)} is not installed: apt install patroni etcd-server postgresql")
+            raise Missing(f"{', '.join(missing)} can't be found: apt install patroni etcd-server postgresql")
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
         if not found:
             raise Missing("PostgreSQL is not installed: apt install postgresql")
