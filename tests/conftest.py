@@ -11,6 +11,7 @@ from collections.abc import Generator
 import pytest
 
 from harness import engines, zones
+from tests.servers import needed
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,12 +32,8 @@ def engine(request: pytest.FixtureRequest) -> str:
     """
     engines.current = getattr(request, "param", "sqlite")
     if engines.current != "sqlite":
-        try:
+        with needed():
             engines.server(engines.current)
-        except engines.Missing as missing:
-            if os.environ.get("CI"):
-                raise
-            pytest.skip(str(missing))
     return engines.current
 
 

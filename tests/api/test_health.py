@@ -66,12 +66,19 @@ def _lose_lease(database: Any, _: Health) -> None:
     database.lease.see(Seen(None, "", b"", 0.0))
 
 
+def _lose_both(database: Any, health: Health) -> None:
+    database.lease.alone = False
+    database.lease.see(Seen(None, "ourselves", b"", 0.0))
+    _lose_database(database, health)
+
+
 @pytest.mark.parametrize(
     ("path", "change", "why"),
     [
         ("/readyz", _stop, "this process is stopping"),
         ("/readyz", _lose_database, "the database does not answer"),
         ("/caught-up", _lose_database, "the database does not answer"),
+        ("/leader", _lose_both, "the database does not answer"),
         ("/leader", _lose_lease, "no process is the leader now"),
     ],
 )

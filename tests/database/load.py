@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import re
 import threading
 import time
 from typing import Any, Final
 
+from harness.replies import Caller
 from harness.zones import Zone, wait_until
 from koinon.database.dialects import choose
 from koinon.database.statement_log import read_commits
@@ -14,19 +17,37 @@ from koinon.database.transactions import ReadTx, read_state
 from koinon.statements.chain import extend
 
 _WRITERS: Final = 3
+_TAKEN: Final = re.compile(r"already taken by USER (\d+)")
 
 
 class Load:
-    """Threads that create users, each name asked for once, and remember what they were told of it."""
+    """Threads that create users, each name asked for once, and remember what they were told of it.
 
-    def __init__(self, zone: Zone) -> None:
-        self._zone = zone
+    Where the answer is lost with its connection they ask again, as clients do; a name that is taken by then was made by the first call.
+
+    Attributes:
+        made: id of each user whose creation was acknowledged.
+        refused: what was said of each that was not made.
+        unknown: what was said of each of which nobody knows.
+        cut: how many answers were lost.
+    """
+
+    def __init__(self, *zones: Zone, port: int = 0) -> None:
+        """Say where to.
+
+        Args:
+            zones: processes of one zone; each thread keeps to one of them.
+            port: asked in place of theirs, as that of a load balancer.
+        """
+        self._zones = zones
+        self._port = port
         self._enough = threading.Event()
         self._numbers = itertools.count(1)
-        self._threads = [threading.Thread(target=self._write) for _ in range(_WRITERS)]
+        self._threads = [threading.Thread(target=self._write, args=(zones[number % len(zones)],)) for number in range(_WRITERS)]
         self.made: dict[str, int] = {}
         self.refused: dict[str, str] = {}
         self.unknown: dict[str, str] = {}
+        self.cut = 0
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -39,19 +60,34 @@ class Load:
             thread.join(60)
             assert not thread.is_alive(), "a write waits for its answer without end"
 
-    def _write(self) -> None:
-        caller = self._zone.caller()
+    def _write(self, zone: Zone) -> None:
+        caller = Caller(self._port or zone.port, zone.secret)
         while not self._enough.is_set():
             name = f"user{next(self._numbers)}"
-            reply: Any = caller.call("one.user.allocate", name, "x", "public", [])
-            if reply[0]:
+            again = False
+            while (reply := self._ask(caller, name)) is None and not self._enough.is_set():
+                again = True
+                self.cut += 1
+                time.sleep(0.05)
+            if reply is None:
+                self.unknown[name] = "no answer"
+            elif reply[0]:
                 self.made[name] = reply[1]
-            elif "unknown" in reply[1]:
+            elif again and (taken := _TAKEN.search(reply[1])):
+                self.made[name] = int(taken[1])
+            elif again or "unknown" in reply[1]:
                 self.unknown[name] = reply[1]
             else:
                 self.refused[name] = reply[1]
+            if reply and not reply[0]:
                 time.sleep(0.05)
         caller.close()
+
+    @staticmethod
+    def _ask(caller: Caller, name: str) -> Any:
+        with contextlib.suppress(OSError):
+            return caller.call("one.user.allocate", name, "x", "public", [])
+        return None
 
     def goes_on(self, *, timeout_s: float = 30.0) -> None:
         """Wait until every thread has been acknowledged a write that it begins from now on."""

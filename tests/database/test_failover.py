@@ -17,6 +17,7 @@ from harness import engines, processes
 from harness.zones import Zone, wait_until
 from koinon.database.dialects import choose
 from tests.database.load import Load, check_log
+from tests.servers import needed
 
 _ROUNDS: Final = 6
 #: From the promotion to the next acknowledged write; the zone looks for its database four times a second.
@@ -59,12 +60,8 @@ class Pair:
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    try:
+    with needed():
         made = Pair()
-    except engines.Missing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
     yield made
     made.remove()
 

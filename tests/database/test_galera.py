@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
-from harness import engines
 from harness.galera import Cluster
 from harness.zones import Zone, wait_until
 from koinon.database.dialects import choose
 from tests.database.load import Load, check_log
+from tests.servers import needed
 
 #: Until the others have given the dead node up (4 s here), and the zone has found the next one.
 _RETURN_S: Final = 20.0
@@ -20,10 +20,8 @@ _RETURN_S: Final = 20.0
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    try:
+    with needed():
         made = Cluster(3)
-    except engines.Missing as missing:
-        pytest.skip(str(missing))
     made.nodes[0].administer("CREATE DATABASE zone CHARACTER SET utf8mb4")
     yield made
     made.remove()

@@ -197,15 +197,45 @@ def test_another_process_leads_soon_when_the_leader_is_killed_or_paused_and_one_
         second.pause()
         try:
             wait_until("the first leads again", lambda: first.leads, timeout_s=TAKEOVER_S)
-            mine = first.caller()
-            for _ in range(5):  # some at first may hear that the rows are locked: the paused one may hold them for three seconds
-                wait_until("writes go on", lambda: mine.call("one.user.allocate", f"beside{next(_numbers)}", "x", "public")[0])
+            for _ in range(5):
+                _write(first.caller())
         finally:
             second.resume()
         wait_until("one leads", lambda: first.leads and second.health("/leader")[0] == 503)
         time.sleep(0.5)
         load.__exit__()
         assert_nothing_lost_or_repeated(first, load)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("count", [2, 4])
+def test_another_process_leads_within_the_promised_time_each_time_the_leader_is_killed_or_paused(tmp_path: Path, count: int) -> None:
+    with processes_of(tmp_path, count) as processes, Load(processes, processes[0].secret) as load:
+        for turn in range(12):
+            leader = leader_of(processes)
+            others = [process for process in processes if process is not leader]
+            if turn % 2:
+                leader.pause()
+            else:
+                leader.kill()
+            try:
+                wait_until("another leads", lambda others=others: any(other.leads for other in others), timeout_s=TAKEOVER_S)  # type: ignore[misc] # a lambda with a default
+                for other in others:
+                    _write(other.caller())
+            finally:
+                if turn % 2:
+                    leader.resume()
+                else:
+                    leader.start()
+        leader_of(processes)
+        load.__exit__()
+        assert_nothing_lost_or_repeated(processes[0], load)
+
+
+def _write(caller: Caller) -> None:
+    """One that must go on; at first it may hear that the rows are locked, by a process that is paused."""
+    wait_until("writes go on", lambda: caller.call("one.user.allocate", f"beside{next(_numbers)}", "x", "public")[0])
+    caller.close()
 
 
 def test_a_change_of_role_is_followed_by_all_processes_without_a_restart(tmp_path: Path) -> None:
@@ -314,3 +344,24 @@ def test_a_slave_of_two_processes_follows_a_master_of_two_and_both_may_lose_one(
             reply = slave.caller(made.secret).call("one.user.allocate", "late", "x", "public")
             assert not reply[0]
             assert "Could not connect to the federation master" in reply[1]
+
+
+def test_an_applier_that_is_paused_for_longer_than_the_lease_and_wakes_under_load_changes_nothing(tmp_path: Path) -> None:
+    with two_by_two(tmp_path) as (made, slaves):
+        with Load(slaves, made.secret, writers=2) as load:
+            wait_until("writes go through the slave", lambda: len(load.made) > 10)
+            for _ in range(2):
+                leader = leader_of(slaves)
+                other = next(slave for slave in slaves if slave is not leader)
+                leader.pause()
+                try:
+                    wait_until("the other leads", lambda other=other: other.leads, timeout_s=TAKEOVER_S)  # type: ignore[misc] # a lambda with a default
+                    for _ in range(5):
+                        _write(other.caller(made.secret))
+                finally:
+                    leader.resume()
+                before = len(load.made)
+                wait_until("writes go on", lambda before=before: len(load.made) > before + 5)  # type: ignore[misc] # as above
+        leader_of(slaves)
+        made.settled()
+        assert_nothing_lost_or_repeated(made.master, load)

@@ -18,6 +18,7 @@ import msgspec
 from koinon.database.database import Database
 from koinon.federation.applier import Status
 
+_NO_DATABASE: Final = "the database does not answer"
 PATHS: Final = ("/healthz", "/readyz", "/leader", "/caught-up")
 #: The watch looks many times a second; a server that is silent for so long takes no calls.
 _DATABASE_SILENT_S: Final = 2.0
@@ -51,7 +52,7 @@ class Health:
             case "/readyz":
                 why = self._why_not_ready()
             case "/leader":
-                why = "" if lease.held else f"the leader is {lease.holder}" if lease.holder else "no process is the leader now"
+                why = "" if lease.held else self._who_leads(lease.holder)
             case "/caught-up":
                 why = self._why_not_ready() or self._why_behind()
                 said["position"] = str(state.head.position)
@@ -63,8 +64,15 @@ class Health:
     def _why_not_ready(self) -> str:
         if self.stopping:
             return "this process is stopping"
-        silence_s = self._database.silence_s()
-        return "the database does not answer" if silence_s > _DATABASE_SILENT_S else self._trouble()
+        return _NO_DATABASE if self._database_is_silent() else self._trouble()
+
+    def _who_leads(self, holder: str) -> str:
+        if self._database_is_silent():  # what was seen last may be ourselves
+            return _NO_DATABASE
+        return f"the leader is {holder}" if holder else "no process is the leader now"
+
+    def _database_is_silent(self) -> bool:
+        return self._database.silence_s() > _DATABASE_SILENT_S
 
     def _why_behind(self) -> str:
         if self._database.state().role != "slave":
