@@ -261,6 +261,47 @@ def test_a_zones_word_alone_stops_nothing(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_a_zone_that_is_ahead_keeps_its_own_in_a_file_when_an_operator_makes_it_load_a_snapshot(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(4)
+        copy.follow()
+        await equal(origin, copy)
+        common = copy.database.state().position
+        await copy.stop()
+        await become(copy.database, "master", 1)
+        await copy.database.write_shared("own", add_user("own"))
+        await become(copy.database, "slave", 1)
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "ahead")
+        await copy.applier.resync()
+        await equal(origin, copy)
+        (kept,) = (copy.state_dir / "forked").iterdir()
+        assert f"statements {common + 1} to" in kept.read_text()
+        assert "own" in kept.read_text()
+
+    run(tmp_path, test)
+
+
+def test_what_cannot_be_kept_in_a_file_is_not_given_up(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(4)
+        copy.follow()
+        await equal(origin, copy)
+        await copy.stop()
+        await become(copy.database, "master", 1)
+        await copy.database.write_shared("own", add_user("own"))
+        await become(copy.database, "slave", 1)
+        held = copy.database.state().head
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "ahead")
+        (copy.state_dir / "forked").write_text("in the way")
+        with pytest.raises(FileExistsError):
+            await copy.applier.resync()
+        assert copy.database.state().head == held
+
+    run(tmp_path, test)
+
+
 def test_a_zone_past_the_kept_log_takes_a_snapshot(tmp_path: Path) -> None:
     async def test(origin: Origin, copy: Copy) -> None:
         await origin.add_users(4)

@@ -381,6 +381,9 @@ class Federated:
             head = await self._applier.resync()
         except (LinkError, SnapshotError) as error:
             raise UnavailableError(f"The snapshot could not be loaded: {error}. This zone is as it was.") from error
+        except OSError as error:
+            cause = f"{error.filename or 'the state directory'}: {error.strerror or error}"
+            raise UnavailableError(f"A file could not be written: {cause}. This zone is as it was; give the command again.") from error
         return {"epoch": head.position.epoch, "position": head.position.index}
 
     async def _status(self, _fields: Nothing) -> dict[str, Any]:

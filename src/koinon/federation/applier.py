@@ -156,15 +156,17 @@ class Applier:
                 await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - keeps zones from coming all at once
 
     async def resync(self) -> Head:
-        """Take over a fresh snapshot of the master, because an operator asked for it.
+        """Take over a fresh snapshot of the master, because an operator asked for it. What only this zone holds is kept in a file.
 
         Raises:
             LinkError, SnapshotError, CloudError: why it could not be done; this zone is as it was.
+            OSError: the file can't be written; this zone is as it was.
         """
         self._failures.clear()
-        # A zone whose history may have to go can't ask for what lies before its own end; any other never goes back.
-        may_go_back = self._state in ("ahead", "forked")
-        return await self._load_snapshot(self._master(), at_least=0 if may_go_back else self._database.state().position)
+        master = self._master()
+        if self._state in ("ahead", "forked"):  # its history may have to go; any other zone never goes back
+            return await self._leave_history(master)
+        return await self._load_snapshot(master, at_least=self._database.state().position)
 
     # One attempt ------------------------------------------------------------------------------------------------------
 
@@ -211,7 +213,7 @@ class Applier:
                 return self._soon()
             case "forked":
                 self._enter("forked", declined.error)
-                await self._leave_fork(master)
+                await self._leave_history(master)
                 return self._soon()
             case "ahead":
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
@@ -221,13 +223,14 @@ class Applier:
             case _:
                 return self._again("connecting", declined.error, LONGEST_WAIT_S)
 
-    async def _leave_fork(self, master: Master) -> None:
+    async def _leave_history(self, master: Master) -> Head:
         """Keep what only we hold in a file, then take over the master's history."""
         located = await forks.find_ancestor(master.link, self._database, self._proof())
         kept = await forks.set_aside(self._database, self._state_dir / "forked", max(0, located.index))
         log.error("this zone's history is not the master's", common_index=located.index, own_statements=str(kept) if kept else "none")
-        await self._load_snapshot(master, at_least=0)
+        head = await self._load_snapshot(master, at_least=0)
         self._last_error = f"This zone had left the master's history after index {located.index}." + (f" Its own: {kept}." if kept else "")
+        return head
 
     async def _heal(self, master: Master, difference: Exception) -> float:
         """Our rows are not the master's: say so, and take over a snapshot; if that does not help for long, back off."""
