@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,7 +81,7 @@ def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 messages = st.builds(
-    Asked, st.integers(0, 2**40), st.builds(Redirect, st.text(max_size=9), st.binary(max_size=99), st.just("r"), st.just(b"s"))
+    Asked, st.integers(0, 2**40), st.builds(Redirect, st.text(max_size=9), st.binary(max_size=99), st.just("r" * 16), st.just(b"s"))
 )
 
 
@@ -136,6 +137,19 @@ def test_a_fault_of_the_master_leaves_the_outcome_open_and_the_channel_whole(tmp
                 await channel.ask(call("fail"), timeout_s=10)
             assert "secret" not in str(found.value)
             assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+
+    run(test)
+
+
+@pytest.mark.parametrize("request_id", ["\u00e9" * 20, "a" * 20 + "\n", "\0" * 20, "a" * 15, "a" * 65], ids=ascii)
+def test_a_request_id_that_no_log_may_hold_ends_the_channel(tmp_path: Path, request_id: str) -> None:
+    """Once it stood in the log, no zone could read on behind it."""
+
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            with pytest.raises(Interrupted):
+                await channel.ask(msgspec.structs.replace(call("say x"), request_id=request_id), timeout_s=10)
+            assert await channel.ask(call("say y"), timeout_s=10) == Success("y", HEAD)
 
     run(test)
 

@@ -26,6 +26,7 @@ from koinon.database.state import ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx
 from koinon.errors import ActionError, BadArgumentError, UnavailableError
 from koinon.federation import invitation, reign, remembered, trust
+from koinon.federation.assertion import ZoneId
 from koinon.federation.invitation import InvitationError, Token
 from koinon.federation.keys import (
     Authority,
@@ -70,7 +71,7 @@ class Invited(msgspec.Struct, frozen=True):
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a joining zone sends. ``public_key`` is raw; the request itself is signed with it, which proves that the sender has it."""
 
-    zone_id: int
+    zone_id: ZoneId
     secret: bytes
     public_key: bytes
     instance: str
