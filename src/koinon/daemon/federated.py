@@ -192,7 +192,7 @@ class Federated:
                 try:
                     await self._settle()
                     self.trouble = ""
-                except (CloudError, KeyFileError) as error:
+                except CloudError as error:
                     if self.trouble != str(error):
                         log.error("this zone has changed and this process can't follow, will retry", error=str(error))
                     self.trouble = str(error)
@@ -289,7 +289,7 @@ class Federated:
                     self._reload_certificate()
                 if self._runs_as is not None and role != "standalone" and self._runs_as[1] != self._store.stamp():
                     self._unsettled.set()
-            except (CloudError, KeyFileError) as error:
+            except CloudError as error:
                 log.debug("not agreed with the other processes, will retry", error=str(error))
 
     def following(self) -> Following:
@@ -309,7 +309,7 @@ class Federated:
             try:
                 if await self._membership.renew_if_due():
                     log.info("certificate renewed")
-            except (LinkError, KeyFileError, CloudError) as error:
+            except (LinkError, CloudError) as error:
                 log.warning("certificate not renewed, will retry", error=str(error))
             await asyncio.sleep(_RENEW_EVERY_S)
 

@@ -220,7 +220,7 @@ class Joining:
             raise ActionError("This zone is in a federation already. Leave it first.")
         if self._endpoint != "-":
             check_address(self._endpoint, "own endpoint")
-        key = await asyncio.to_thread(self._store.zone_key)
+        key = await asyncio.to_thread(self._store.first_zone_key)
         instance = await self._database.write_zone("federation join: instance id", _instance)
         request = JoinRequest(
             token.zone_id, token.secret, raw_public_key(key.public_key()), instance, self._endpoint, self._federation_endpoint

@@ -152,7 +152,7 @@ class Membership:
         authority = await asyncio.to_thread(self._make_authority, federation_id, zone_id)
         attributes = {
             "FEDERATION_ENDPOINT": self.federation_endpoint,
-            "PUBLIC_KEY": trust.key_text(raw_public_key(self._store.zone_key().public_key())),
+            "PUBLIC_KEY": trust.key_text(raw_public_key(self._store.first_zone_key().public_key())),
             "TRUST": "ENROLLED",
             "INSTANCE": instance,
         }
@@ -192,7 +192,7 @@ class Membership:
     def _make_authority(self, federation_id: str, zone_id: int) -> Authority:
         authority = Authority.make(federation_id, _now())
         self._store.save_authority(authority)
-        self._store.save_certificate(authority.certify(zone_id, federation_id, self._store.zone_key().public_key(), _now()))
+        self._store.save_certificate(authority.certify(zone_id, federation_id, self._store.first_zone_key().public_key(), _now()))
         return authority
 
     # The master lets zones in -----------------------------------------------------------------------------------------
