@@ -204,6 +204,8 @@ class Federated:
         if self._runs_as != wanted:
             await self._end()
             self._links.forget()
+            with self._database.read() as tx:
+                self._guard.load(tx)
             await self._begin(identity[0])
             self._runs_as = wanted
         if self._database.lease.held != bool(self._single):

@@ -396,7 +396,7 @@ _NOT_TOLD: Final = "The master can't be told: {why}. Nothing was changed; with -
 def forget_federation(tx: ZoneTx) -> None:
     """Drop what the local tables know of a federation."""
     reign.forget(tx)
-    remembered.forget(tx, "instance")
+    remembered.forget_all(tx)
     tx.execute("DELETE FROM invitation")
     tx.execute("DELETE FROM zone_position")
 
