@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from koinon.database.writer import Request as WriteRequest
 from koinon.database.writer import Written
@@ -212,6 +212,55 @@ def test_an_idle_channel_stays_open_and_a_silent_master_is_noticed(tmp_path: Pat
             # the master's signs come each two seconds here, the slave takes three tenths of silence for death
             with pytest.raises(Interrupted):
                 await channel.ask(call("sleep 5"), timeout_s=10)
+
+    run(test)
+
+
+async def taken_of(calls: list[Redirect], *, answers: bool) -> int:
+    """How many calls a master takes from a zone that reads no answers, or while it has answered none."""
+    begun = 0
+    coming = [{"type": "http.request", "body": b"".join(piece(Asked(*one)) for one in enumerate(calls)), "more_body": True}]
+
+    async def taken(_body: bytes, _request: WriteRequest, _if_match: str) -> Written[Any]:
+        nonlocal begun
+        begun += 1
+        if not answers:
+            await asyncio.sleep(3600)
+        return Written(1, HEAD)
+
+    async def receive() -> Message:
+        return coming.pop() if coming else await asyncio.sleep(3600, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        if message.get("body", redirects.SIGN_OF_LIFE) != redirects.SIGN_OF_LIFE:
+            await asyncio.sleep(3600)
+
+    stream = asyncio.create_task(CallStream(1, taken)({}, receive, send))
+    for _ in range(20 * len(calls)):
+        await asyncio.sleep(0)
+    ending = [stream, *call_stream._under_way]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+    return begun
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_zone_has_a_bounded_number_of_calls_under_way_and_answers_unread(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_stream, "_AT_ONCE", 8)
+
+    async def test() -> None:
+        taken = await taken_of([call(f"say {number}", number) for number in range(100)], answers=answers)
+        assert 8 <= taken <= 2 * 8  # those in the piece that is being sent, and those behind it
+
+    run(test)
+
+
+def test_the_calls_of_a_zone_that_are_under_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_stream, "_MOST_BYTES", 3000)
+
+    async def test() -> None:
+        assert await taken_of([call("x" * 1000, number) for number in range(20)], answers=False) == 2
 
     run(test)
 
