@@ -14,10 +14,12 @@ from harness import engines
 from koinon.database.database import Database
 from koinon.database.statement_log import read_commits
 from koinon.federation import applier as applier_module
+from koinon.federation import proof
 from koinon.federation.link import Interrupted, Refused
+from koinon.federation.rollback import signed_head
 from koinon.statements.commits import Position
 from koinon.statements.schema import PoolRow
-from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
+from tests.federation.copies import FEDERATION, Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
 
 pytestmark = pytest.mark.engines
 
@@ -241,6 +243,15 @@ def test_a_master_that_was_set_back_stops_on_its_own_signature(tmp_path: Path) -
         copy.follow()
         await equal(origin, copy)
         assert list((copy.state_dir / "forked").iterdir())
+        # The next loss would be proved as well, though the new history is shorter than the one that was lost.
+        await origin.add_users(1)
+        await equal(origin, copy)
+        assert copy.database.state().position < held
+        with copy.database.read() as tx:
+            vouched = signed_head(proof.load(tx), origin.private_key, FEDERATION)
+        assert vouched is not None
+        with origin.database.read() as tx:
+            assert origin.guard.is_ours(tx, vouched.position.index, vouched.chain)
 
     run(tmp_path, test)
 

@@ -126,6 +126,9 @@ class Intake:
             head = self._database.state().head
         self._waiting.clear()
         self._waiting_bytes = 0
+        if max(self._proof_index, self._stored_index) > head.position.index:
+            # It may vouch for a history that we have given up since; if not, the like of it comes again.
+            self._proof, self._proof_index, self._stored_index = SignedFrame(), 0, -1
         query = f"?after={head.position}&chain={head.chain.hex()}&run={self.run_id}"
         async with link.stream(LOG_PATH + query, silence_s=self._silence_s) as response:
             if response.status != 200:

@@ -348,7 +348,6 @@ def _apply(
     tx.execute("DELETE FROM snapshot_row")
     tx.set_head(manifest.head)
     return manifest.head
-    return manifest.head
 
 
 def _sum_digests(tx: ApplyTx) -> None:
