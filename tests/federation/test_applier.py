@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness import engines
+from koinon import clock
 from koinon.database.database import Database
 from koinon.database.statement_log import read_commits
 from koinon.federation import applier as applier_module
@@ -19,6 +21,8 @@ from koinon.federation.link import Interrupted, Refused
 from koinon.federation.rollback import signed_head
 from koinon.statements.commits import Position
 from koinon.statements.schema import PoolRow
+from koinon.wire.frames import CommitsFrame, Heartbeat
+from koinon.wire.messages import SignedFrame
 from tests.federation.copies import FEDERATION, Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
 
 pytestmark = pytest.mark.engines
@@ -252,6 +256,29 @@ def test_a_master_that_was_set_back_stops_on_its_own_signature(tmp_path: Path) -
         assert vouched is not None
         with origin.database.read() as tx:
             assert origin.guard.is_ours(tx, vouched.position.index, vouched.chain)
+
+    run(tmp_path, test)
+
+
+def test_a_frame_that_was_made_long_ago_tells_nothing_of_now(tmp_path: Path) -> None:
+    """Frames are made once: one that catches a zone up may have been made for another an hour before."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(3)
+        with origin.database.read() as tx:
+            state, logged = tx.state, read_commits(tx, 0, statements=1)[0]
+        intake, now_ms, hour_ms = copy.applier._intake, clock.now_ms(), 3_600_000
+        beat = Heartbeat(FEDERATION, 1, state.position, state.chain, now_ms, ())
+        frame = CommitsFrame(FEDERATION, 1, bytes(32), logged.chain, (logged.commit,), logged.commit.last_idx, now_ms - hour_ms)
+        waits = msgspec.structs.replace(logged.commit, committed_at_ms=now_ms - hour_ms // 2)
+        intake._waiting.append((msgspec.structs.replace(logged, commit=waits), 1))
+        intake._note(beat, SignedFrame(), 0)
+        intake._note(frame, SignedFrame(), 0)
+        status = copy.applier.status()
+        assert status.master == Position(1, state.position)
+        assert status.lag_statements == state.position
+        assert status.lag_s is not None
+        assert status.lag_s >= hour_ms / 2000
 
     run(tmp_path, test)
 
