@@ -16,7 +16,7 @@ from koinon import clock
 from koinon.database.database import Database
 from koinon.database.statement_log import read_commits
 from koinon.federation import applier as applier_module
-from koinon.federation import proof
+from koinon.federation import proof, snapshot_loading
 from koinon.federation.link import Interrupted, Refused
 from koinon.federation.rollback import signed_head
 from koinon.statements.commits import Position
@@ -312,6 +312,23 @@ def test_a_zone_past_the_kept_log_takes_a_snapshot(tmp_path: Path) -> None:
         copy.follow()
         await equal(origin, copy)
         await origin.add_users(2)
+        await equal(origin, copy)
+
+    run(tmp_path, test, keep=10)
+
+
+def test_a_snapshot_whose_rows_are_not_those_laid_aside_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when another process of the zone, which had the lease before, laid aside rows of its own."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(60)
+        await origin.retention.purge()
+        differences = snapshot_loading._differences
+        monkeypatch.setattr(snapshot_loading, "_differences", lambda tx: differences(tx)[1:])
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "stuck")
+        assert copy.applier.status().last_error.startswith("the snapshot does not fit: with the snapshot applied, the digest of ")
+        monkeypatch.undo()
         await equal(origin, copy)
 
     run(tmp_path, test, keep=10)

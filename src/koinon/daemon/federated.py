@@ -24,7 +24,7 @@ from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
 from koinon.database.lease import RENEW_EVERY_S
 from koinon.database.state import CommitNotice, Role, ZoneState
-from koinon.database.transactions import ApplyTx, ReadTx
+from koinon.database.transactions import ApplyTx, Overtaken, ReadTx
 from koinon.errors import ActionError, CloudError, UnavailableError
 from koinon.federation import outbox, own_keys, snapshot_loading, status, trust
 from koinon.federation.applier import Applier, master_of
@@ -381,7 +381,7 @@ class Federated:
             raise ActionError("Only a slave can load a snapshot from its master.")
         try:
             head = await self._applier.resync()
-        except (LinkError, SnapshotError) as error:
+        except (LinkError, SnapshotError, Overtaken, OSError) as error:
             raise UnavailableError(f"The snapshot could not be loaded: {error}. This zone is as it was.") from error
         return {"epoch": head.position.epoch, "position": head.position.index}
 

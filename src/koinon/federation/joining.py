@@ -22,7 +22,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from koinon.database.database import Database
-from koinon.database.row_changes import Different
 from koinon.database.transactions import ApplyTx, Overtaken, ReadTx, ZoneTx
 from koinon.errors import ActionError, UnavailableError
 from koinon.federation import clashes, owners, reign, remembered
@@ -251,7 +250,7 @@ class Joining:
                     await _withdraw(link)
         except LinkError as error:
             raise UnavailableError(f"The master that sent the invitation can't be used: {error}.") from error
-        except (SnapshotError, Different) as error:
+        except SnapshotError as error:
             raise UnavailableError(f"The master's snapshot can't be used: {error}. Nothing was changed; join again.") from error
         except Overtaken as error:
             raise ActionError(_CHANGED) from error
