@@ -544,6 +544,7 @@ def test_pages_make_up_the_list(many: dict[str, JsonClient], who: str, path: str
         assert named == [other for other in whole.body[tag] if other["NAME"] == one["NAME"]]
         behind = client.ask("GET", f"{path}?{query}after={one['ID']}").body[tag]
         assert behind == whole.body[tag][ids.index(one["ID"]) + 1 :]
+    assert client.ask("GET", f"{path}?{query}limit=01").headers["link"]
     assert client.ask("GET", f"{path}?{query}name=nobody").body[tag] == []
     assert client.ask("GET", f"{path}?{query}name=MANY1").body[tag] == []
 

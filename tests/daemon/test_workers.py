@@ -92,6 +92,12 @@ def test_when_the_first_workers_can_not_start_it_ends_as_they_did(tmp_path: Path
     assert parent.wait(20) == 1
 
 
+def test_what_a_worker_dies_of_is_said(tmp_path: Path) -> None:
+    parent = _parent(tmp_path, "raise RuntimeError('a fault of ours')", 1)
+    assert parent.wait(20) == 1
+    assert "a fault of ours" in (tmp_path / "log").read_text()
+
+
 def test_one_that_ends_at_once_is_started_later_each_time(tmp_path: Path) -> None:
     work = "open(tmp_path / 'times', 'a').write(f'{time.monotonic()}\\n')\nreturn 3"
     parent = _parent(tmp_path, work, 1)

@@ -7,17 +7,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness import engines
+from koinon import clock
 from koinon.database.database import Database
 from koinon.database.statement_log import read_commits
 from koinon.federation import applier as applier_module
+from koinon.federation import proof, snapshot_loading
 from koinon.federation.link import Interrupted, Refused
+from koinon.federation.rollback import signed_head
 from koinon.statements.commits import Position
 from koinon.statements.schema import PoolRow
-from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
+from koinon.wire.frames import CommitsFrame, Heartbeat
+from koinon.wire.messages import SignedFrame
+from tests.federation.copies import FEDERATION, Copy, Origin, add_user, cut_after, equal, federation, seen, until, user
 
 pytestmark = pytest.mark.engines
 
@@ -241,6 +247,38 @@ def test_a_master_that_was_set_back_stops_on_its_own_signature(tmp_path: Path) -
         copy.follow()
         await equal(origin, copy)
         assert list((copy.state_dir / "forked").iterdir())
+        # The next loss would be proved as well, though the new history is shorter than the one that was lost.
+        await origin.add_users(1)
+        await equal(origin, copy)
+        assert copy.database.state().position < held
+        with copy.database.read() as tx:
+            vouched = signed_head(proof.load(tx), origin.private_key, FEDERATION)
+        assert vouched is not None
+        with origin.database.read() as tx:
+            assert origin.guard.is_ours(tx, vouched.position.index, vouched.chain)
+
+    run(tmp_path, test)
+
+
+def test_a_frame_that_was_made_long_ago_tells_nothing_of_now(tmp_path: Path) -> None:
+    """Frames are made once: one that catches a zone up may have been made for another an hour before."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(3)
+        with origin.database.read() as tx:
+            state, logged = tx.state, read_commits(tx, 0, statements=1)[0]
+        intake, now_ms, hour_ms = copy.applier._intake, clock.now_ms(), 3_600_000
+        beat = Heartbeat(FEDERATION, 1, state.position, state.chain, now_ms, ())
+        frame = CommitsFrame(FEDERATION, 1, bytes(32), logged.chain, (logged.commit,), logged.commit.last_idx, now_ms - hour_ms)
+        waits = msgspec.structs.replace(logged.commit, committed_at_ms=now_ms - hour_ms // 2)
+        intake._waiting.append((msgspec.structs.replace(logged, commit=waits), 1))
+        intake._note(beat, SignedFrame(), 0)
+        intake._note(frame, SignedFrame(), 0)
+        status = copy.applier.status()
+        assert status.master == Position(1, state.position)
+        assert status.lag_statements == state.position
+        assert status.lag_s is not None
+        assert status.lag_s >= hour_ms / 2000
 
     run(tmp_path, test)
 
@@ -315,6 +353,23 @@ def test_a_zone_past_the_kept_log_takes_a_snapshot(tmp_path: Path) -> None:
         copy.follow()
         await equal(origin, copy)
         await origin.add_users(2)
+        await equal(origin, copy)
+
+    run(tmp_path, test, keep=10)
+
+
+def test_a_snapshot_whose_rows_are_not_those_laid_aside_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when another process of the zone, which had the lease before, laid aside rows of its own."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(60)
+        await origin.retention.purge()
+        differences = snapshot_loading._differences
+        monkeypatch.setattr(snapshot_loading, "_differences", lambda tx: differences(tx)[1:])
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "stuck")
+        assert copy.applier.status().last_error.startswith("the snapshot does not fit: with the snapshot applied, the digest of ")
+        monkeypatch.undo()
         await equal(origin, copy)
 
     run(tmp_path, test, keep=10)

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 from koinon.database.writer import Request as WriteRequest
 from koinon.database.writer import Written
@@ -80,7 +81,7 @@ def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 messages = st.builds(
-    Asked, st.integers(0, 2**40), st.builds(Redirect, st.text(max_size=9), st.binary(max_size=99), st.just("r"), st.just(b"s"))
+    Asked, st.integers(0, 2**40), st.builds(Redirect, st.text(max_size=9), st.binary(max_size=99), st.just("r" * 16), st.just(b"s"))
 )
 
 
@@ -136,6 +137,19 @@ def test_a_fault_of_the_master_leaves_the_outcome_open_and_the_channel_whole(tmp
                 await channel.ask(call("fail"), timeout_s=10)
             assert "secret" not in str(found.value)
             assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+
+    run(test)
+
+
+@pytest.mark.parametrize("request_id", ["\u00e9" * 20, "a" * 20 + "\n", "\0" * 20, "a" * 15, "a" * 65], ids=ascii)
+def test_a_request_id_that_no_log_may_hold_ends_the_channel(tmp_path: Path, request_id: str) -> None:
+    """Once it stood in the log, no zone could read on behind it."""
+
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            with pytest.raises(Interrupted):
+                await channel.ask(msgspec.structs.replace(call("say x"), request_id=request_id), timeout_s=10)
+            assert await channel.ask(call("say y"), timeout_s=10) == Success("y", HEAD)
 
     run(test)
 
@@ -198,6 +212,55 @@ def test_an_idle_channel_stays_open_and_a_silent_master_is_noticed(tmp_path: Pat
             # the master's signs come each two seconds here, the slave takes three tenths of silence for death
             with pytest.raises(Interrupted):
                 await channel.ask(call("sleep 5"), timeout_s=10)
+
+    run(test)
+
+
+async def taken_of(calls: list[Redirect], *, answers: bool) -> int:
+    """How many calls a master takes from a zone that reads no answers, or while it has answered none."""
+    begun = 0
+    coming = [{"type": "http.request", "body": b"".join(piece(Asked(*one)) for one in enumerate(calls)), "more_body": True}]
+
+    async def taken(_body: bytes, _request: WriteRequest, _if_match: str) -> Written[Any]:
+        nonlocal begun
+        begun += 1
+        if not answers:
+            await asyncio.sleep(3600)
+        return Written(1, HEAD)
+
+    async def receive() -> Message:
+        return coming.pop() if coming else await asyncio.sleep(3600, {"type": "http.disconnect"})
+
+    async def send(message: Message) -> None:
+        if message.get("body", redirects.SIGN_OF_LIFE) != redirects.SIGN_OF_LIFE:
+            await asyncio.sleep(3600)
+
+    stream = asyncio.create_task(CallStream(1, taken)({}, receive, send))
+    for _ in range(20 * len(calls)):
+        await asyncio.sleep(0)
+    ending = [stream, *call_stream._under_way]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+    return begun
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_zone_has_a_bounded_number_of_calls_under_way_and_answers_unread(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_stream, "_AT_ONCE", 8)
+
+    async def test() -> None:
+        taken = await taken_of([call(f"say {number}", number) for number in range(100)], answers=answers)
+        assert 8 <= taken <= 2 * 8  # those in the piece that is being sent, and those behind it
+
+    run(test)
+
+
+def test_the_calls_of_a_zone_that_are_under_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_stream, "_MOST_BYTES", 3000)
+
+    async def test() -> None:
+        assert await taken_of([call("x" * 1000, number) for number in range(20)], answers=False) == 2
 
     run(test)
 

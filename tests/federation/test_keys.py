@@ -41,7 +41,7 @@ def real_now() -> datetime.datetime:
 def store_with_certificate(tmp_path: Path, authority: Authority, zone_id: int = 3, now: datetime.datetime | None = None) -> KeyStore:
     store = KeyStore(tmp_path / f"zone{zone_id}")
     store.save_ca(authority.pem)
-    store.save_certificate(authority.certify(zone_id, FID, store.zone_key().public_key(), now or real_now()))
+    store.save_certificate(authority.certify(zone_id, FID, store.first_zone_key().public_key(), now or real_now()))
     return store
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from koinon import clock
-from koinon.federation.assertion import WINDOW_S, Assertion
+from koinon.database.state import CommitNotice
+from koinon.errors import UnavailableError
+from koinon.federation.assertion import HEADER, WINDOW_S, Assertion
 from koinon.federation.keys import client_context, unverified_context
 from koinon.federation.link import Answer, Interrupted, Link, Refused, Unreachable, check_endpoint, error_text
 from koinon.federation.links import read_signer
@@ -210,6 +212,74 @@ def test_a_stream_ends_when_its_zone_is_revoked(tmp_path: Path, path: str) -> No
             assert refused.value.reason == "revoked"
 
     run(test)
+
+
+def test_streams_of_a_zone_end_when_its_trust_can_not_be_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database has gone just when a commit was seen: whoever else listens for commits hears of it, and nobody is trusted by guess."""
+
+    async def test() -> None:
+        async with master_at(tmp_path / "a", routes=routes) as zone, to_itself(zone) as link:
+            heard: list[CommitNotice] = []
+            zone.database.on_commit(heard.append)
+            async with link.stream("/federation/v1/flow", silence_s=30) as response:
+                assert await response.content.readany() == b"one"
+                with monkeypatch.context() as away:
+                    away.setattr(zone.database, "read", _unavailable)
+                    zone.database._tell(CommitNotice(zone.database.state(), (), None))
+                assert heard
+                assert await response.content.readany() == b""
+            assert (await link.request("POST", "/federation/v1/echo", timeout_s=5)).status == 418
+
+    run(test)
+
+
+def test_no_stream_begins_while_trust_can_not_be_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        begun.append(scope["path"])
+
+    async def answer(_request: Request, _body: bytes, _assertion: Assertion) -> ASGIApp:
+        return app
+
+    def routes(zone: Zone) -> list[BaseRoute]:
+        return [Route("/federation/v1/one", zone.gate.asserted(answer))]
+
+    async def test() -> None:
+        async with master_at(tmp_path / "a", routes=routes) as zone, to_itself(zone) as link:
+            monkeypatch.setattr(zone.gate, "still_trusted", _unavailable)
+            async with link.stream("/federation/v1/one", silence_s=5) as response:
+                assert response.status == 503
+                assert error_text(503, await response.content.read()) == "the database is away"
+            assert not begun
+
+    run(test)
+
+
+def test_a_zone_that_is_revoked_while_its_request_comes_in_hears_why(tmp_path: Path) -> None:
+    """A certificate is made for whom we trust when it is made."""
+
+    async def test() -> None:
+        async with master_at(tmp_path / "a") as zone, to_itself(zone) as link:
+            with zone.database.read() as tx:
+                signer = read_signer(tx, zone.store)
+            path = "/federation/v1/certificate"
+            header = signer.sign("POST", path, b"body", 0, 1, "", clock.now_s())
+            reader, writer = await asyncio.open_connection(*zone.address.split(":"), ssl=unverified_context())
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: a\r\n{HEADER}: {header}\r\nContent-Length: 4\r\n\r\nbo".encode())
+            assert (await link.request("GET", "/federation/v1/reign", timeout_s=5)).status == 200  # the head has been looked at by now
+            await zone.database.write_shared("revoke", lambda tx: zones.set_attributes(tx, 0, {"TRUST": "REVOKED"}))
+            writer.write(b"dy")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 403 ")
+            assert b"koinon-refused: revoked" in head.lower()
+            writer.close()
+
+    run(test)
+
+
+def _unavailable(*_: object) -> NoReturn:
+    raise UnavailableError("the database is away")
 
 
 @pytest.mark.parametrize("good", ["a.example:2635", "10.0.0.1:1", "[::1]:65535", "zone_1:80"])

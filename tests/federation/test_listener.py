@@ -141,6 +141,23 @@ def test_what_a_joining_zone_says_of_itself_is_checked(tmp_path: Path, changes: 
     run(test)
 
 
+@pytest.mark.parametrize("zone_id", [2**31, 2**63, 2**64 - 1, -1])
+def test_a_number_that_is_no_zones_is_refused_as_any_other_stranger_s(tmp_path: Path, zone_id: int) -> None:
+    """The federation's id is in the CA's certificate, for everyone to see: all that is wrong with such a request may be the number."""
+
+    async def test() -> None:
+        async with master_at(tmp_path / "a") as zone:
+            key, federation_id = Ed25519PrivateKey.generate(), zone.database.state().federation_id
+            signer = Signer(zone_id, federation_id, key, "0" * 32)
+            header = signer.sign("GET", f"{PREFIX}/reign", b"", 0, 1, "", clock.now_s())
+            assert (await ask(zone, "GET", f"{PREFIX}/reign", header=header))[0] == 400
+            body = msgspec.msgpack.encode(JoinRequest(zone_id, b"s" * 32, raw_public_key(key.public_key()), "0" * 32, "-", "-"))
+            header = signer.sign("POST", f"{PREFIX}/join", body, 0, 0, "", clock.now_s())
+            assert (await ask(zone, "POST", f"{PREFIX}/join", body, header=header))[0] == 400
+
+    run(test)
+
+
 def test_a_zone_without_a_federation_serves_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         async with master_at(tmp_path / "a") as zone, zone_at(tmp_path / "b"):

@@ -12,21 +12,27 @@ def _create(zones: Federation, zone: Zone, name: str) -> int:
     return int(zones.client(zone).user.allocate(name, "x", "public", []))
 
 
+def _set_back(zones: Federation) -> None:
+    """Lose one shared write of the master that a slave has."""
+    master, slave = zones.master, zones.slaves[0]
+    _create(zones, master, "kept")
+    zones.settled()
+    master.stop()
+    nightly = engines.save(master.database)
+    master.start()
+    _create(zones, master, "lost")
+    zones.settled()
+    wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave), timeout_s=20)
+    master.kill()
+    engines.restore(master.database, nightly)
+    master.start()
+    wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted", timeout_s=20)
+
+
 def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_path: Path) -> None:
     with federation(tmp_path, 2) as zones:
         master, slave = zones.master, zones.slaves[0]
-        _create(zones, master, "kept")
-        zones.settled()
-        master.stop()
-        nightly = engines.save(master.database)
-        master.start()
-        _create(zones, master, "lost")
-        zones.settled()
-        wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave), timeout_s=20)
-        master.kill()
-        engines.restore(master.database, nightly)
-        master.start()
-        wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted", timeout_s=20)
+        _set_back(zones)
         wait_until("the slave hears why", lambda: slave.status()["state"] == "ahead", timeout_s=20)
         for zone in (master, slave):
             reply = zones.caller(zone).call("one.user.allocate", "refused", "x", "public", [])
@@ -42,6 +48,22 @@ def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_pa
             assert "lost" not in names
         (tail,) = (slave.state_dir / "forked").iterdir()
         assert "'lost'" in tail.read_text()
+
+
+def test_what_a_federation_had_lost_is_over_with_it(tmp_path: Path) -> None:
+    """A zone that was its master and stands alone now has nobody who could miss anything."""
+    with federation(tmp_path, 2) as zones:
+        master, slave = zones.master, zones.slaves[0]
+        _set_back(zones)
+        master.federation("revoke", slave.name)
+        master.federation("leave")
+        assert master.status()["state"] == "ok"
+        _create(zones, master, "after")
+        master.federation("init")
+        assert master.status()["state"] == "ok"
+        with master.by_hand() as database:
+            kept = {name for (name,) in database.execute("SELECT name FROM federation_setting").fetchall()}
+        assert kept == {"instance"}
 
 
 def _keeps_proof(slave: Zone) -> bool:

@@ -17,6 +17,7 @@ from koinon import clock
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ApplyTx, Overtaken, SharedTx
 from koinon.database.writer import Request
+from koinon.errors import UnavailableError
 from koinon.federation import snapshot_loading
 from koinon.federation.link import Link, LinkError
 from koinon.federation.snapshot import SIGNING_CONTEXT, is_snapshot_id
@@ -24,7 +25,7 @@ from koinon.federation.snapshot_file import Counter, Row, SnapshotError, read_it
 from koinon.federation.snapshot_loading import Refusal, load
 from koinon.statements.commits import Head
 from koinon.statements.schema import AclRow
-from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode
+from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode, refusal
 from tests.federation.copies import Copy, Origin, add_user, cut_after, equal, federation, seen, user
 
 pytestmark = pytest.mark.engines
@@ -225,6 +226,24 @@ def test_one_dump_serves_all_who_ask_at_about_the_same_time(tmp_path: Path) -> N
         assert pin(origin) is None
         assert list((origin.state_dir / "snapshots").iterdir()) == []
         assert origin.snapshots.download(first.snapshot_id, 0).status_code == 404
+
+    run(tmp_path, test)
+
+
+def test_what_can_not_be_offered_is_not_dumped_and_holds_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(origin: Origin, _copy: Copy) -> None:
+        await fill(origin)
+        ahead = await origin.snapshots.offer(1, encode(SnapshotRequest(origin.database.state().position + 1)))
+        assert (ahead.status, refusal(ahead.body).reason) == (409, "ahead")
+        assert list((origin.state_dir / "snapshots").iterdir()) == []
+
+        async def unavailable(**_: object) -> None:
+            raise UnavailableError("the database is away")
+
+        monkeypatch.setattr(origin.snapshots, "_tell_others", unavailable)
+        with pytest.raises(UnavailableError):
+            await origin.snapshots.offer(1, encode(SnapshotRequest()))
+        assert pin(origin) is None
 
     run(tmp_path, test)
 

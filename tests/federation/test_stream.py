@@ -22,7 +22,7 @@ from koinon.federation.stream import LogStream
 from koinon.statements.chain import verify_run
 from koinon.statements.commits import GENESIS, Head, Position
 from koinon.wire.frames import CommitsFrame, Frame, Heartbeat, Reader
-from koinon.wire.messages import MessageError, PositionReport, encode, refusal
+from koinon.wire.messages import Locate, MessageError, Point, PositionReport, encode, refusal
 from tests.federation.copies import FEDERATION, Copy, Origin, add_user, federation, pump, until
 
 RUN = "a" * 32
@@ -252,6 +252,11 @@ def test_reports_count_only_if_their_history_is_ours(tmp_path: Path) -> None:
             await origin.positions.answer(1, b"\xff")
         with pytest.raises(MessageError):
             await origin.positions.answer(1, msgspec.msgpack.encode((1, 5)))
+        for number in (-1, 2**63):
+            with pytest.raises(MessageError):
+                await origin.positions.answer(1, encode(PositionReport(1, number, held.chain)))
+            with pytest.raises(MessageError):
+                await origin.guard.locate(1, encode(Locate((Point(number, held.chain),))))
         with origin.database.read() as tx:
             now_ms = clock.now_ms()
             lag = origin.positions.lag(tx, 1, now_ms + 60_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from koinon.errors import ActionError, AuthorizationError, InternalError, TakenError
+from koinon.errors import ActionError, AuthorizationError, InternalError, InvalidError, TakenError
 from koinon.identity import groups, users, vdcs
 from koinon.objects.template import Template
 from tests.identity.site import ADMIN, Site
@@ -35,6 +35,17 @@ def test_a_deleted_group_leaves_nothing(site: Site) -> None:
     assert site.rules() == before
     assert site.read(lambda tx: vdcs.find(tx, 0)).groups == [1]  # type: ignore[union-attr]  # VDC 0 is always there
     assert site.add_group("lab") == lab + 1
+
+
+def test_the_last_id_that_there_is(site: Site) -> None:
+    site.write(lambda tx: tx.set_counter("group_pool", 2**31 - 2))
+    last = site.add_group("lab")
+    uid = site.add_user("ada", last)
+    assert site.members(last) == [uid]
+    with pytest.raises(ActionError, match="is not empty"):
+        site.write(lambda tx: groups.delete(tx, ADMIN, last))
+    with pytest.raises(InvalidError):
+        site.add_group("shop")
 
 
 def test_refusals(site: Site) -> None:

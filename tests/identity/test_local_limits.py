@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from koinon.database.transactions import ApplyTx, ReadTx, ZoneTx
-from koinon.errors import ActionError, AuthorizationError, InternalError, NotFoundError
+from koinon.errors import ActionError, AuthorizationError, InternalError, InvalidError, NotFoundError
 from koinon.identity import group_record, groups, local_limits, user_documents, users
 from koinon.objects.template import Template
 from koinon.policy.caller import Caller
@@ -48,6 +48,23 @@ def groups_text(site: Site) -> str:
 def rows(site: Site) -> dict[str, list[tuple[Any, ...]]]:
     tables = ("user_quotas", "group_quotas", "group_vlans")
     return site.read(lambda tx: {table: tx.fetch(f"SELECT * FROM {table} ORDER BY 1") for table in tables})
+
+
+def test_quotas_are_no_longer_than_any_other_document(site: Site) -> None:
+    """What every engine can store is the same for all."""
+    uid, gid = site.add_user("ada"), site.add_group("lab")
+    many = " ".join(f"IMAGE=[ID={number},RVMS=1]" for number in range(80_000))
+    rules = " ".join(f"RULE=[ID={number}]" for number in range(80_000))
+    changes: list[Callable[[ZoneTx], Any]] = [
+        lambda tx: local_limits.set_user_quotas(tx, ADMIN, uid, many),
+        lambda tx: local_limits.set_group_quotas(tx, ADMIN, gid, many),
+        lambda tx: local_limits.set_user_defaults(tx, ADMIN, many),
+        lambda tx: local_limits.set_group_vlans(tx, ADMIN, gid, rules),
+    ]
+    for change in changes:
+        with pytest.raises(InvalidError, match="larger than 4 MiB"):
+            write(site, change)
+    assert rows(site) == {"user_quotas": [], "group_quotas": [], "group_vlans": []}
 
 
 def test_quotas_are_shown_at_once_in_both_documents_and_nowhere_in_the_log(site: Site) -> None:

@@ -190,6 +190,28 @@ class TestGuessing:
         door.now += 300
         assert door.opens("ada:pw") is not None
 
+    @pytest.mark.parametrize("session", ["nobody:x", "bob:x", "eve:x", "ada:x"])
+    @pytest.mark.parametrize("guesses", [1, 8])
+    def test_the_time_does_not_tell_which_names_exist(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch, session: str, guesses: int
+    ) -> None:
+        """Also where a check takes no time, as that of a verifier from OpenNebula."""
+        door.site.add_user("bob", driver="ldap", verifier="x")
+        eve = door.site.add_user("eve", verifier=passwords.make("x", "sha256"))
+        door.site.write(lambda tx: users.set_enabled(tx, ADMIN, eve, False))
+        waits: list[float] = []
+        real = asyncio.sleep
+
+        async def sleep(seconds: float, *_: object) -> None:
+            waits.append(seconds)
+            await real(0)
+
+        door.hasher.typical_s = 7.0
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        for _ in range(guesses):
+            assert door.opens(session) is None
+        assert [seconds for seconds in waits if seconds] == [7.0] * guesses
+
     def test_other_names_are_not_held_up(self, door: Door) -> None:
         door.site.add_user("bob", verifier=passwords.make("pw", "sha256"))
         for number in range(8):

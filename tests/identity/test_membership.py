@@ -49,7 +49,7 @@ def row(groups: list[int], note: str = "") -> PoolRow:
     return User(7, groups[0], sorted(groups), "g", "ada", "***", "core", True, [], template).as_row()
 
 
-@given(st.lists(st.lists(st.integers(0, 5), min_size=1, unique=True) | st.none(), max_size=8))
+@given(st.lists(st.lists(st.integers(0, 5) | st.sampled_from((10**9, 2**31 - 1)), min_size=1, unique=True) | st.none(), max_size=8))
 def test_pairs_are_those_of_the_newest_row(history: list[list[int] | None]) -> None:
     table, before = Table(), None
     for groups in history:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from lxml import etree
 
-from koinon.errors import ActionError, AuthorizationError, CloudError
+from koinon.errors import ActionError, AuthorizationError, CloudError, InvalidError
 from koinon.identity import users
 from koinon.infrastructure import documents
+from koinon.infrastructure.document_record import POOL
 from koinon.policy.caller import Caller
 from tests.identity.site import ADMIN
 from tests.infrastructure.ground import Ground, ids
@@ -49,6 +50,14 @@ def test_a_document_is_its_makers_and_shows_what_they_wrote(ground: Ground) -> N
     assert found.find("TEMPLATE/NAME") is None
     assert found.find("LOCK") is None
     assert bits(ground, 0) == "110000000"
+
+
+def test_the_last_id_that_there_is(ground: Ground) -> None:
+    ground.change(lambda tx: POOL.set_counter(tx, 2**31 - 2))
+    assert ground.document(ADMIN) == 2**31 - 1
+    with pytest.raises(InvalidError, match="no ids are left"):
+        ground.document(ADMIN)
+    assert visible(ground, ADMIN) == [2**31 - 1]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import msgspec
 from koinon.accounting.quotas import Quotas
 from koinon.accounting.vlan_rules import rules_of
 from koinon.database.cursor import Cursor, ReadCursor
+from koinon.database.local_pools import require_size
 from koinon.database.row_changes import Derivation, Follow
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import DefectError
@@ -68,13 +69,14 @@ def vlan_rules(tx: ReadCursor, gid: int) -> str:
 
 
 def set_limits(tx: ZoneTx, holders: Holders, oid: int, text: str) -> None:
-    """Change the quotas of one user or group; see ``Quotas.set_limits`` for the template and failures."""
+    """Change the quotas of one user or group; see ``Quotas.set_limits`` for the template and failures, and ``require_size``."""
     body = _body(tx, holders, oid)
     quotas = Quotas() if body is None else _read(body, what=f"{holders.table} {oid}")
     quotas.set_limits(text, clusters=_clusters(tx))
     tx.execute(f"DELETE FROM {holders.table} WHERE {holders.key} = ?", (oid,))  # noqa: S608 - our own names
     if not quotas.is_empty:
         row = (oid, f"{_head(oid)}{quotas.to_xml()}{_TAIL}")
+        require_size(row[1], object_id=oid)
         tx.execute(f"INSERT INTO {holders.table} ({holders.key}, body) VALUES (?, ?)", row)  # noqa: S608 - our own names
     tx.touch(holders.pool, oid)
 
@@ -88,6 +90,7 @@ def set_default_limits(tx: ZoneTx, holders: Holders, text: str) -> str:
     quotas = _read(default(tx, holders), what=holders.default, for_all=True)
     quotas.set_limits(text, clusters=())
     body = f"<{holders.default}>{quotas.to_xml()}</{holders.default}>"
+    require_size(body, object_id=-1)
     tx.execute("DELETE FROM system_attributes WHERE name = ?", (holders.default,))
     tx.execute("INSERT INTO system_attributes (name, body) VALUES (?, ?)", (holders.default, body))
     for row in tx.rows(holders.pool):  # every document ends with them
@@ -98,6 +101,7 @@ def set_default_limits(tx: ZoneTx, holders: Holders, text: str) -> str:
 def set_vlan_rules(tx: ZoneTx, gid: int, text: str) -> None:
     """Replace a group's VLAN rules; see ``vlan_rules.rules_of`` for the template and failures."""
     rules = rules_of(text)
+    require_size(rules, object_id=gid)
     tx.execute("DELETE FROM group_vlans WHERE group_oid = ?", (gid,))
     if rules:
         tx.execute("INSERT INTO group_vlans (group_oid, body) VALUES (?, ?)", (gid, _vlan_rules(gid, rules)))

@@ -155,7 +155,8 @@ async def _shown(resource: Resource, reply: Reply, request: Request, asked: Mapp
     if not resource.listed:
         return Response(await _beside(size, lambda: _rendered(value, resource.answer)), resource.status, headers, _JSON)
     listed = await _beside(size, lambda: json_documents.rendered_list(value, resource.answer, resource.listed))
-    if str(listed.count) == request.query_params.get("limit"):
+    selection = json_requests.selection_of(resource, request.query_params)
+    if selection is not None and listed.count == selection.limit:
         query = urlencode({**request.query_params, "after": listed.last})
         headers["link"] = f'<{BASE}{resource.path}?{query}>; rel="next"'
     return Response(listed.body, resource.status, headers, _JSON)

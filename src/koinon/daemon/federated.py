@@ -24,7 +24,7 @@ from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
 from koinon.database.lease import RENEW_EVERY_S
 from koinon.database.state import CommitNotice, Role, ZoneState
-from koinon.database.transactions import ApplyTx, ReadTx
+from koinon.database.transactions import ApplyTx, Overtaken, ReadTx
 from koinon.errors import ActionError, CloudError, UnavailableError
 from koinon.federation import outbox, own_keys, snapshot_loading, status, trust
 from koinon.federation.applier import Applier, master_of
@@ -192,7 +192,7 @@ class Federated:
                 try:
                     await self._settle()
                     self.trouble = ""
-                except (CloudError, KeyFileError) as error:
+                except CloudError as error:
                     if self.trouble != str(error):
                         log.error("this zone has changed and this process can't follow, will retry", error=str(error))
                     self.trouble = str(error)
@@ -204,6 +204,8 @@ class Federated:
         if self._runs_as != wanted:
             await self._end()
             self._links.forget()
+            with self._database.read() as tx:
+                self._guard.load(tx)
             await self._begin(identity[0])
             self._runs_as = wanted
         if self._database.lease.held != bool(self._single):
@@ -289,7 +291,7 @@ class Federated:
                     self._reload_certificate()
                 if self._runs_as is not None and role != "standalone" and self._runs_as[1] != self._store.stamp():
                     self._unsettled.set()
-            except (CloudError, KeyFileError) as error:
+            except CloudError as error:
                 log.debug("not agreed with the other processes, will retry", error=str(error))
 
     def following(self) -> Following:
@@ -309,7 +311,7 @@ class Federated:
             try:
                 if await self._membership.renew_if_due():
                     log.info("certificate renewed")
-            except (LinkError, KeyFileError, CloudError) as error:
+            except (LinkError, CloudError) as error:
                 log.warning("certificate not renewed, will retry", error=str(error))
             await asyncio.sleep(_RENEW_EVERY_S)
 
@@ -379,7 +381,7 @@ class Federated:
             raise ActionError("Only a slave can load a snapshot from its master.")
         try:
             head = await self._applier.resync()
-        except (LinkError, SnapshotError) as error:
+        except (LinkError, SnapshotError, Overtaken, OSError) as error:
             raise UnavailableError(f"The snapshot could not be loaded: {error}. This zone is as it was.") from error
         except OSError as error:
             cause = f"{error.filename or 'the state directory'}: {error.strerror or error}"

@@ -110,6 +110,8 @@ class Workers:
                 code = self._work(number)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else _REFUSED
+        except Exception:
+            log.exception("worker failed", worker=number)
         finally:
             sys.stderr.flush()
             os._exit(code)

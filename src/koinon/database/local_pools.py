@@ -13,7 +13,7 @@ import msgspec
 
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import InvalidError
-from koinon.statements.schema import MAX_BODY_BYTES, PoolRow
+from koinon.statements.schema import INT32, MAX_BODY_BYTES, PoolRow
 
 Row = TypeVar("Row", bound=PoolRow)
 
@@ -75,8 +75,10 @@ class LocalPool(Generic[Row]):
         return [self._row(*found) for found in tx.fetch(sql, parameters)]
 
     def next_id(self, tx: ZoneTx) -> int:
-        """Reserve an id: one more than the last."""
+        """Reserve an id: one more than the last. Raises InvalidError if the last one that there is was given out."""
         oid = tx.counter(self.table) + 1
+        if oid > INT32[1]:
+            raise InvalidError(f"In {self.table} no ids are left: {INT32[1]} was the last.")
         self.set_counter(tx, oid)
         return oid
 
@@ -87,12 +89,12 @@ class LocalPool(Generic[Row]):
 
     def insert(self, tx: ZoneTx, row: Row) -> None:
         """Add a row, whose name and id the caller has found to be free. Raises InvalidError if its body is too long."""
-        _require_size(row)
+        require_size(row.body, object_id=row.oid)
         tx.later(self._insert, msgspec.structs.astuple(row))
 
     def update(self, tx: ZoneTx, row: Row) -> None:
         """Write a row over the one with its id. Raises InvalidError if its body is too long."""
-        _require_size(row)
+        require_size(row.body, object_id=row.oid)
         oid, *rest = msgspec.structs.astuple(row)
         tx.later(self._update, (*rest, oid))
 
@@ -105,6 +107,7 @@ class LocalPool(Generic[Row]):
         return self._row(*found[0]) if found else None
 
 
-def _require_size(row: PoolRow) -> None:
-    if len(row.body.encode()) > MAX_BODY_BYTES:
-        raise InvalidError(f"The object would be larger than {MAX_BODY_BYTES >> 20} MiB, the most that is stored.", object_id=row.oid)
+def require_size(body: str, *, object_id: int) -> None:
+    """Refuse a document that is longer than what all zones share may be. Raises InvalidError."""
+    if len(body.encode()) > MAX_BODY_BYTES:
+        raise InvalidError(f"The object would be larger than {MAX_BODY_BYTES >> 20} MiB, the most that is stored.", object_id=object_id)

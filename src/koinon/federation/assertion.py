@@ -11,16 +11,20 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from msgspec import Meta
 
 from koinon.federation.keys import raw_public_key
 
 HEADER: Final = "Koinon-Assertion"
 WINDOW_S: Final = 60
+
+#: Of a zone; another number can't be looked up in every database.
+ZoneId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 _CONTEXT: Final = b"koinon assertion 1\0"
 _MAX_HEADER: Final = 1024
@@ -74,12 +78,12 @@ class Assertion(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
         body_hash: BLAKE2b-256 of the body.
     """
 
-    zone_id: int
+    zone_id: ZoneId
     epoch: int
     request_id: str
     instance: str
     federation_id: str
-    audience_zone: int
+    audience_zone: ZoneId
     time_s: int
     body_hash: bytes
 

@@ -17,7 +17,6 @@ from koinon.database.database import Database
 from koinon.database.transactions import ReadTx
 from koinon.errors import CloudError
 from koinon.federation import reign, trust
-from koinon.federation.keys import KeyFileError
 from koinon.federation.link import LinkError
 from koinon.federation.links import Links
 from koinon.federation.replies import Reply, bad_request, say
@@ -61,7 +60,7 @@ class Existence:
         try:
             answer = await self._links.to(zone_id).request("GET", path, timeout_s=TIME_LIMIT_S, max_answer=_MAX_ANSWER)
             exists = decode(Answer, answer.expect()).exists
-        except (LinkError, CloudError, KeyFileError, MessageError) as error:
+        except (LinkError, CloudError, MessageError) as error:
             return self._unknown(zone_id, kind, oid, str(error))
         return exists if exists is not None else self._unknown(zone_id, kind, oid, "it keeps no objects of this kind yet")
 

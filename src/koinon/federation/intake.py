@@ -126,6 +126,9 @@ class Intake:
             head = self._database.state().head
         self._waiting.clear()
         self._waiting_bytes = 0
+        if max(self._proof_index, self._stored_index) > head.position.index:
+            # It may vouch for a history that we have given up since; if not, the like of it comes again.
+            self._proof, self._proof_index, self._stored_index = SignedFrame(), 0, -1
         query = f"?after={head.position}&chain={head.chain.hex()}&run={self.run_id}"
         async with link.stream(LOG_PATH + query, silence_s=self._silence_s) as response:
             if response.status != 200:
@@ -176,13 +179,14 @@ class Intake:
     def _note(self, body: CommitsFrame | Heartbeat, signed: SignedFrame, size: int) -> None:
         """Remember that the master lives, where it stands, and its signature over that."""
         self.heard_at = clock.monotonic_s()
+        head = Position(body.epoch, body.head_index)
         if isinstance(body, Heartbeat):
             self.zones = body.zones
-            sent_at_ms, index = body.master_time_ms, body.head_index
-        else:
-            sent_at_ms, index = body.sent_at_ms, body.commits[-1].last_idx
-        self._clock_ahead_ms = sent_at_ms - clock.now_ms()
-        self.master_head = Position(body.epoch, body.head_index)
+            self._clock_ahead_ms = body.master_time_ms - clock.now_ms()
+            self.master_head, index = head, body.head_index
+        else:  # made once for all zones, and so maybe long ago
+            self._clock_ahead_ms = max(self._clock_ahead_ms, body.sent_at_ms - clock.now_ms())
+            self.master_head, index = max(self.master_head or head, head), body.commits[-1].last_idx
         if size <= proof.MAX_BYTES and index >= self._proof_index:
             self._proof, self._proof_index = signed, index
 

@@ -18,7 +18,7 @@ import msgspec
 
 from koinon.database.transactions import ZoneTx
 from koinon.errors import ActionError, BadArgumentError
-from koinon.federation.assertion import from_text
+from koinon.federation.assertion import ZoneId, from_text
 
 VALID_S: Final = 3600
 _PREFIX: Final = "koinon1."
@@ -43,8 +43,8 @@ class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     """
 
     federation_id: str
-    zone_id: int
-    master_zone: int
+    zone_id: ZoneId
+    master_zone: ZoneId
     endpoint: str
     ca_hash: bytes
     secret: bytes
@@ -69,13 +69,7 @@ class Token(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
             token = msgspec.msgpack.decode(from_text(line[len(_PREFIX) :]), type=cls)
         except (msgspec.MsgspecError, ValueError) as error:
             raise BadArgumentError("The invitation can't be read; was it copied whole?") from error
-        sound = (
-            _FEDERATION_ID.fullmatch(token.federation_id)
-            and token.zone_id >= 0
-            and token.master_zone >= 0
-            and len(token.ca_hash) == 32
-            and len(token.secret) == 32
-        )
+        sound = _FEDERATION_ID.fullmatch(token.federation_id) and len(token.ca_hash) == 32 and len(token.secret) == 32
         if not sound:
             raise BadArgumentError("The invitation can't be read; was it copied whole?")
         return token

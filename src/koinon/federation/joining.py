@@ -22,7 +22,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from koinon.database.database import Database
-from koinon.database.row_changes import Different
 from koinon.database.transactions import ApplyTx, Overtaken, ReadTx, ZoneTx
 from koinon.errors import ActionError, UnavailableError
 from koinon.federation import clashes, owners, reign, remembered
@@ -220,7 +219,7 @@ class Joining:
             raise ActionError("This zone is in a federation already. Leave it first.")
         if self._endpoint != "-":
             check_address(self._endpoint, "own endpoint")
-        key = await asyncio.to_thread(self._store.zone_key)
+        key = await asyncio.to_thread(self._store.first_zone_key)
         instance = await self._database.write_zone("federation join: instance id", _instance)
         request = JoinRequest(
             token.zone_id, token.secret, raw_public_key(key.public_key()), instance, self._endpoint, self._federation_endpoint
@@ -251,7 +250,7 @@ class Joining:
                     await _withdraw(link)
         except LinkError as error:
             raise UnavailableError(f"The master that sent the invitation can't be used: {error}.") from error
-        except (SnapshotError, Different) as error:
+        except SnapshotError as error:
             raise UnavailableError(f"The master's snapshot can't be used: {error}. Nothing was changed; join again.") from error
         except Overtaken as error:
             raise ActionError(_CHANGED) from error

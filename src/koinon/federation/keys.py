@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from koinon.errors import UnavailableError
+
 CERTIFICATE_LIFETIME: Final = datetime.timedelta(days=90)
 RENEW_BEFORE_END: Final = datetime.timedelta(days=30)
 #: A zone whose clock is behind the master's must accept a certificate that was made just now.
@@ -29,7 +31,7 @@ _CLOCK_ALLOWANCE: Final = datetime.timedelta(days=1)
 _NO_END: Final = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
 
-class KeyFileError(Exception):
+class KeyFileError(UnavailableError):
     """A key or certificate file is missing, unreadable or not what it should be; the text names the file."""
 
 
@@ -232,9 +234,13 @@ class KeyStore:
         self.certificate_file = self.directory / "zone.pem"
 
     def zone_key(self) -> Ed25519PrivateKey:
-        """This zone's key; made and durable on disk first if there is none, so that a join can be repeated with the same key."""
+        """This zone's key. Raises KeyFileError, also if there is none: a zone in a federation has one, and another would be of no use."""
+        return read_private_key(self.zone_key_file)
+
+    def first_zone_key(self) -> Ed25519PrivateKey:
+        """The key to found or join with: made, and durable on disk, if there is none, so that a join can be repeated with it."""
         if self.zone_key_file.exists():
-            return read_private_key(self.zone_key_file)
+            return self.zone_key()
         key = Ed25519PrivateKey.generate()
         self._write(self.zone_key_file, _key_pem(key))
         return key

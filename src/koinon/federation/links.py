@@ -35,7 +35,7 @@ class Links:
         """The link to the zone that rules now.
 
         Raises:
-            UnavailableError: this zone is in no federation, is the master itself, or knows no address of the master.
+            UnavailableError: this zone is in no federation, is the master itself, knows no address of the master, or lacks its own keys.
         """
         with self._database.read() as tx:
             record = reign.load_newest(tx)
@@ -47,7 +47,7 @@ class Links:
         """The link to any zone of the federation.
 
         Raises:
-            UnavailableError: this zone is in no federation, or that zone has no address for zones.
+            UnavailableError: this zone is in no federation, that zone has no address for zones, or keys of ours are missing.
         """
         with self._database.read() as tx:
             return self._to(tx, zone_id)

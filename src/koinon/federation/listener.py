@@ -25,7 +25,7 @@ from koinon import clock
 from koinon.database.database import Database
 from koinon.database.state import CommitNotice
 from koinon.database.transactions import ReadTx
-from koinon.errors import CloudError
+from koinon.errors import CloudError, UnavailableError
 from koinon.federation import reign, trust
 from koinon.federation.assertion import HEADER, Assertion, AssertionRefused, VerifiedCache, verify_head
 from koinon.federation.keys import KeyFileError, KeyStore
@@ -154,10 +154,16 @@ class Gate:
             changed = [zone_id for table, zone_id in notice.changed if table == "zone_pool" and zone_id in self._open]
         if not changed:
             return
-        with self._database.read() as tx:
-            lost = [zone_id for zone_id in changed if not _is_trusted(tx, zone_id)]
+        try:
+            with self._database.read() as tx:
+                lost = [zone_id for zone_id in changed if not _is_trusted(tx, zone_id)]
+        except UnavailableError as error:  # a zone that is still trusted dials again
+            log.warning("whether zones are still trusted can't be looked up, their streams are cut", zones=changed, error=error.text)
+            lost = changed
+        else:
+            for zone_id in lost:
+                log.warning("zone lost its trust, its streams are cut", zone=zone_id)
         for zone_id in lost:
-            log.warning("zone lost its trust, its streams are cut", zone=zone_id)
             self.cut(zone_id)
 
 
@@ -178,11 +184,11 @@ class Asserted:
         request = Request(scope, receive)
         try:
             assertion, body = await self._gate.admit(request, any_epoch=self._any_epoch, max_body=self._max_body)
+            response = await self._handler(request, body, assertion)
         except AssertionRefused as refusal:
             log.warning("request refused", reason=refusal.reason, path=request.url.path, peer=request.client and request.client.host)
             await self._gate.refused(refusal)(scope, receive, send)
             return
-        response = await self._handler(request, body, assertion)
         if isinstance(response, Response) and not isinstance(response, StreamingResponse):
             # what was asked while the zone was trusted is answered, also when this very request ended the trust (leave)
             await response(scope, receive, send)
@@ -192,9 +198,9 @@ class Asserted:
     async def _stream(self, response: ASGIApp, assertion: Assertion, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.ensure_future(response(scope, receive, send))
         with self._gate.under_way(assertion.zone_id, task):
-            if not self._gate.still_trusted(assertion):  # it may have gone since the request was let in
-                task.cancel()
             try:
+                if not self._gate.still_trusted(assertion):  # it may have gone since the request was let in
+                    task.cancel()
                 await asyncio.wait({task})
             finally:
                 task.cancel()

@@ -26,6 +26,7 @@ from koinon.database.state import ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx
 from koinon.errors import ActionError, BadArgumentError, UnavailableError
 from koinon.federation import invitation, reign, remembered, trust
+from koinon.federation.assertion import ZoneId
 from koinon.federation.invitation import InvitationError, Token
 from koinon.federation.keys import (
     Authority,
@@ -70,7 +71,7 @@ class Invited(msgspec.Struct, frozen=True):
 class JoinRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a joining zone sends. ``public_key`` is raw; the request itself is signed with it, which proves that the sender has it."""
 
-    zone_id: int
+    zone_id: ZoneId
     secret: bytes
     public_key: bytes
     instance: str
@@ -151,7 +152,7 @@ class Membership:
         authority = await asyncio.to_thread(self._make_authority, federation_id, zone_id)
         attributes = {
             "FEDERATION_ENDPOINT": self.federation_endpoint,
-            "PUBLIC_KEY": trust.key_text(raw_public_key(self._store.zone_key().public_key())),
+            "PUBLIC_KEY": trust.key_text(raw_public_key(self._store.first_zone_key().public_key())),
             "TRUST": "ENROLLED",
             "INSTANCE": instance,
         }
@@ -191,7 +192,7 @@ class Membership:
     def _make_authority(self, federation_id: str, zone_id: int) -> Authority:
         authority = Authority.make(federation_id, _now())
         self._store.save_authority(authority)
-        self._store.save_certificate(authority.certify(zone_id, federation_id, self._store.zone_key().public_key(), _now()))
+        self._store.save_certificate(authority.certify(zone_id, federation_id, self._store.first_zone_key().public_key(), _now()))
         return authority
 
     # The master lets zones in -----------------------------------------------------------------------------------------
@@ -395,7 +396,7 @@ _NOT_TOLD: Final = "The master can't be told: {why}. Nothing was changed; with -
 def forget_federation(tx: ZoneTx) -> None:
     """Drop what the local tables know of a federation."""
     reign.forget(tx)
-    remembered.forget(tx, "instance")
+    remembered.forget_all(tx)
     tx.execute("DELETE FROM invitation")
     tx.execute("DELETE FROM zone_position")
 

@@ -24,7 +24,6 @@ from koinon.database.state import CommitNotice
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import CloudError, UnavailableError
 from koinon.federation import operations
-from koinon.federation.keys import KeyFileError
 from koinon.federation.link import LinkError, Refused
 from koinon.federation.links import Links
 from koinon.wire.messages import MessageError, encode
@@ -156,7 +155,7 @@ class Sender:
                     refused = not await self._send(one) or refused
                 if len(batch) < BATCH:
                     break
-        except (LinkError, CloudError, KeyFileError) as error:
+        except (LinkError, CloudError) as error:
             untrusted = isinstance(error, Refused) and error.reason in ("revoked", "left", "cloned", "unknown zone")
             pause_s = min(LONGEST_UNTRUSTED_S if untrusted else LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures, 16))
             if not self._failures:

@@ -7,25 +7,24 @@ from typing import Final
 import msgspec
 
 from koinon.database.transactions import ReadTx, ZoneTx
+from koinon.federation import remembered
 from koinon.wire.messages import SignedFrame
 
 #: Larger frames are not kept: the next heartbeat vouches for the same.
 MAX_BYTES: Final = 32 * 1024
-_NAME: Final = "signed frame"
 
 
 def load(tx: ReadTx) -> SignedFrame:
     """What is kept; an empty one if there is nothing."""
-    found = tx.fetch("SELECT value FROM federation_setting WHERE name = ?", (_NAME,))
-    return msgspec.msgpack.decode(found[0][0], type=SignedFrame) if found else SignedFrame()
+    found = remembered.recall(tx, "signed frame")
+    return SignedFrame() if found is None else msgspec.msgpack.decode(found, type=SignedFrame)
 
 
 def keep(tx: ZoneTx, proof: SignedFrame) -> None:
     """Keep it in place of the one before."""
-    drop(tx)
-    tx.execute("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (_NAME, msgspec.msgpack.encode(proof)))
+    remembered.remember(tx, "signed frame", msgspec.msgpack.encode(proof))
 
 
 def drop(tx: ZoneTx) -> None:
     """Forget it: the history that it vouched for is no longer ours."""
-    tx.execute("DELETE FROM federation_setting WHERE name = ?", (_NAME,))
+    remembered.forget(tx, "signed frame")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from koinon.database.transactions import ReadTx, ZoneTx
 
-Name = Literal["instance"]
+Name = Literal["instance", "signed frame", "rollback", "rollback accepted"]
 
 
 def recall(tx: ReadTx, name: Name) -> bytes | None:
@@ -24,3 +24,8 @@ def remember(tx: ZoneTx, name: Name, value: bytes) -> None:
 def forget(tx: ZoneTx, name: Name) -> None:
     """Drop a value."""
     tx.execute("DELETE FROM federation_setting WHERE name = ?", (name,))
+
+
+def forget_all(tx: ZoneTx) -> None:
+    """Drop every value: this zone leaves the federation, or comes to another."""
+    tx.execute("DELETE FROM federation_setting")

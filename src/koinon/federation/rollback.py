@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from koinon.database.database import Database
 from koinon.database.statement_log import head_at
 from koinon.database.transactions import ReadTx, ZoneTx
+from koinon.federation import remembered
+from koinon.federation.remembered import Name
 from koinon.federation.replies import Reply, refuse, say
 from koinon.statements.commits import Head, Position
 from koinon.wire.frames import FrameError, Heartbeat, Reader
@@ -27,8 +29,8 @@ from koinon.wire.messages import MAX_POINTS, Locate, Located, MessageError, Sign
 
 log = structlog.get_logger(__name__)
 
-_HALT: Final = "rollback"
-_ACCEPTED: Final = "rollback accepted"
+_HALT: Final[Name] = "rollback"
+_ACCEPTED: Final[Name] = "rollback accepted"
 
 
 class Loss(msgspec.Struct, frozen=True, array_like=True):
@@ -78,7 +80,7 @@ class RollbackGuard:
             self.load(tx)
 
     def load(self, tx: ReadTx) -> None:
-        """Take note of what this process or another has found, or an operator accepted."""
+        """Take note of what this process or another has found, or an operator accepted; of nothing more once the federation is left."""
         self._loss = _recall(tx, _HALT)
         self._accepted = _recall(tx, _ACCEPTED)
 
@@ -124,7 +126,7 @@ class RollbackGuard:
 
         def write(tx: ZoneTx) -> None:
             _keep(tx, _ACCEPTED, loss)
-            tx.execute("DELETE FROM federation_setting WHERE name = ?", (_HALT,))
+            remembered.forget(tx, _HALT)
 
         await self._database.write_zone("accept rollback", write)
         self._loss, self._accepted = None, loss
@@ -149,11 +151,10 @@ class RollbackGuard:
         log.error("own database was set back, shared writes stopped", zone=zone_id, signed_index=head.position.index, index=state.position)
 
 
-def _recall(tx: ReadTx, name: str) -> Loss | None:
-    found = tx.fetch("SELECT value FROM federation_setting WHERE name = ?", (name,))
-    return msgspec.msgpack.decode(found[0][0], type=Loss) if found else None
+def _recall(tx: ReadTx, name: Name) -> Loss | None:
+    found = remembered.recall(tx, name)
+    return None if found is None else msgspec.msgpack.decode(found, type=Loss)
 
 
-def _keep(tx: ZoneTx, name: str, loss: Loss) -> None:
-    tx.execute("DELETE FROM federation_setting WHERE name = ?", (name,))
-    tx.execute("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (name, msgspec.msgpack.encode(loss)))
+def _keep(tx: ZoneTx, name: Name, loss: Loss) -> None:
+    remembered.remember(tx, name, msgspec.msgpack.encode(loss))

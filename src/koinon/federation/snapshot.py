@@ -28,7 +28,7 @@ from koinon.database.database import Database
 from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import CloudError
 from koinon.federation import reign
-from koinon.federation.replies import Reply, say
+from koinon.federation.replies import Reply, refuse, say
 from koinon.federation.snapshot_file import Counter, Header, Item, Reign, Row, write_items
 from koinon.statements.schema import SHARED_TABLES
 from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode
@@ -106,10 +106,18 @@ class Snapshots:
     async def offer(self, zone_id: int, body: bytes) -> Reply:
         """Answer a zone that needs a snapshot with a signed manifest; dump one if none is fresh enough.
 
+        Returns:
+            The manifest, or 409 if the zone asks for what is not here yet.
+
         Raises:
             MessageError: the body is no request.
+            UnavailableError: the database does not answer.
         """
         wanted = decode(SnapshotRequest, body)
+        with self._database.read() as tx:
+            position = tx.state.position
+        if wanted.at_least > position:
+            return refuse("ahead", f"you want index {wanted.at_least} or later, the master's log ends at {position}")
         async with self._making:
             dump = self._find(wanted) or await self._make()
         dump.used_at = clock.monotonic_s()
@@ -206,10 +214,10 @@ class Snapshots:
 
     async def _make(self) -> _Dump:
         snapshot_key = self._key()
-        self._dumping_at = self._database.state().position
-        await self._tell_others(dumping=True)
         part = self._directory / f"{secrets.token_hex(8)}{_SUFFIX}.part"
         try:
+            self._dumping_at = self._database.state().position
+            await self._tell_others(dumping=True)
             manifest = await self._database.read_in_thread(lambda tx: _dump(tx, part))
             payload = encode(manifest)
             path = self._directory / f"{manifest.snapshot_id}{_SUFFIX}"

@@ -125,7 +125,10 @@ async def load(
         if found:
             raise Refusal(found)
     old, changes = await database.read_in_thread(lambda tx: (tx.state.head, _differences(tx)))
-    head: Head = await database.apply("snapshot", lambda tx: _apply(tx, old, manifest, changes, extras, also))
+    try:
+        head: Head = await database.apply("snapshot", lambda tx: _apply(tx, old, manifest, changes, extras, also))
+    except Different as error:  # another process of this zone laid rows of its own aside, or ours were edited meanwhile
+        raise SnapshotError(f"the snapshot does not fit: {error}") from error
     await asyncio.to_thread(_remove, directory)
     log.info("snapshot applied", snapshot=manifest.snapshot_id, index=manifest.head.position.index, changes=len(changes))
     return head
@@ -347,7 +350,6 @@ def _apply(
     )
     tx.execute("DELETE FROM snapshot_row")
     tx.set_head(manifest.head)
-    return manifest.head
     return manifest.head
 
 

@@ -24,7 +24,7 @@ from koinon.database.transactions import ReadTx
 from koinon.errors import AuthenticationError
 from koinon.identity import accounts, auth_drivers, server_sessions
 from koinon.identity.login_tokens import ANY_GROUP, hash_of
-from koinon.identity.passwords import Hasher
+from koinon.identity.passwords import Hasher, is_slow
 from koinon.identity.server_sessions import ServerKey, ServerProof
 from koinon.identity.user_record import Account, LoginToken
 from koinon.policy.caller import Caller
@@ -242,6 +242,8 @@ class Login:
     async def _check(self, account: Account, secret: str, *, always: bool) -> bool:
         right = await self._hasher.verify(secret, account.verifier, always=always)
         self._note(account.name, right)
+        if not right and not is_slow(account.verifier):
+            await asyncio.sleep(self._hasher.typical_s)  # as _refuse_late()
         return right
 
     def _is_pausing(self, name: str) -> bool:

@@ -12,9 +12,10 @@ from typing import Final
 
 from koinon.database.cursor import Cursor
 from koinon.database.row_changes import Derivation
+from koinon.objects.acl import MAX_ID
 from koinon.statements.schema import PoolRow
 
-_ID = re.compile(r"<ID>(\d{1,9})</ID>", re.ASCII)
+_ID = re.compile(r"<ID>(\d{1,10})</ID>", re.ASCII)
 
 
 def derive(tx: Cursor, before: PoolRow | None, after: PoolRow | None) -> Iterable[tuple[str, int]]:
@@ -49,4 +50,4 @@ def _groups_text(row: PoolRow | None) -> str:
 
 
 def _ids(text: str) -> set[int]:
-    return {int(found) for found in _ID.findall(text)}
+    return {oid for found in _ID.findall(text) if (oid := int(found)) <= MAX_ID}

@@ -1,18 +1,22 @@
 """What zones tell each other about the log besides the stream itself: positions, common ancestors, snapshots, refusals.
 
-Path:     federation/{stream,positions,forks,snapshot}.py on the master <-> federation/{applier,snapshot_load}.py on a slave.
+Path:     federation/{stream,positions,rollback,snapshot}.py on the master <-> federation/{intake,forks,snapshot_loading}.py on a slave.
 Not here: frames of the stream (frames.py); joining, redirects, reigns (their own modules).
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from koinon.statements.commits import Head
 
 T = TypeVar("T")
+
+#: An epoch or an index: more can't be looked up.
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 MSGPACK: Final = "application/vnd.msgpack"
 JSON: Final = "application/json"
@@ -37,15 +41,15 @@ class Refusal(msgspec.Struct, frozen=True):
 class PositionReport(msgspec.Struct, frozen=True, array_like=True):
     """A zone holds everything up to this head durably."""
 
-    epoch: int
-    index: int
+    epoch: Count
+    index: Count
     chain: bytes
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):
     """A commit's end in the log of the zone that asks."""
 
-    index: int
+    index: Count
     chain: bytes
 
 
@@ -73,7 +77,7 @@ class Located(msgspec.Struct, frozen=True, array_like=True):
 class SnapshotRequest(msgspec.Struct, frozen=True, array_like=True):
     """A zone needs a snapshot that is no older than ``at_least``; ``have`` names one that it has begun to load."""
 
-    at_least: int = 0
+    at_least: Count = 0
     have: str = ""
 
 

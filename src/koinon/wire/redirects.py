@@ -7,9 +7,10 @@ Not here: who sends it, and how often (federation/forwarding.py); the channel's 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from koinon.statements.commits import Position
 
@@ -28,7 +29,8 @@ class Redirect(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         method: name of the call, for logs.
         body: the caller's own XML-RPC body, session included.
-        request_id: 32 hex digits; the log remembers it.
+        request_id: 32 hex digits, with the user's id before them if the user chose the rest. The log of every zone remembers it, and a zone
+            stops at a commit whose request id it would not have made.
         request_secret: 32 random bytes that every repetition carries and nobody stores: with it the master hashes the request and seals
             an outcome that holds a secret, so that rows of the log tell nobody a password or a token.
         if_match: versions of the object, as in HTTP's If-Match, one of which it must have; empty for any.
@@ -36,7 +38,7 @@ class Redirect(msgspec.Struct, frozen=True, array_like=True):
 
     method: str
     body: bytes
-    request_id: str
+    request_id: Annotated[str, Meta(pattern=r"\A[0-9a-z-]{16,64}\Z")]
     request_secret: bytes
     if_match: str = ""
 
