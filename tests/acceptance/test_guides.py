@@ -24,6 +24,7 @@ _SYSTEM: Final = "it changes the system and needs its package archive"
 _PYTHON: Final = "it needs the package index; `make .venv/.installed`, before any test, installs the same way from the same kind of list"
 _SOURCE: Final = "it needs the repository's own address"
 
+_SERVER: Final = "it administers a database server of the system's"
 #: every command of a block `sh not-run`, and why no test runs it
 NOT_RUN: Final = {
     "make demo    # a federation of three zones on this machine, until Ctrl-C": "tests/federation/test_real_demo.py runs it to its end",
@@ -40,6 +41,10 @@ NOT_RUN: Final = {
     "/opt/koinon/bin/pip install --no-deps /usr/local/src/koinon": _PYTHON,
     "ln -s /opt/koinon/bin/koinon /opt/koinon/bin/one* /usr/local/bin/": "it changes the system",
     "apt install nginx-light": _SYSTEM,
+    "sudo -u postgres createuser --pwprompt koinon": _SERVER,
+    "sudo -u postgres createdb --owner koinon --encoding UTF8 --template template0 koinon": _SERVER,
+    'mariadb -e "CREATE DATABASE koinon CHARACTER SET utf8mb4"': _SERVER,
+    "mariadb -e \"CREATE USER koinon@'%' IDENTIFIED BY 'SECRET'; GRANT ALL ON koinon.* TO koinon@'%'\"": _SERVER,
     "nginx -t": "nginx is not among what tests need; a proxy of ours stands for it (test_install_guide.py)",
     "systemctl reload nginx": "nginx is not among what tests need; a proxy of ours stands for it (test_install_guide.py)",
     "git -C /usr/local/src/koinon pull": _SOURCE,

@@ -119,6 +119,23 @@ def test_a_machine_that_comes_second_to_an_empty_database_puts_its_password_away
     assert empty.run(Login(empty.database, hasher, remember_s=300).authenticate(name_and_password, 0)).uid == 0
 
 
+def test_workers_of_the_machine_that_comes_second_all_start(empty: Site, hasher: Hasher, tmp_path: Path) -> None:
+    """They share one password file, and each of them finds that it is of no use."""
+
+    class Slow(Hasher):
+        """Another machine is quicker, and so is another worker of this one."""
+
+        async def make(self, secret: str, scheme: Scheme) -> str:
+            await bootstrap.bootstrap(empty.database, tmp_path / "one", hasher, zone_name="North", endpoint="http://north:2633/RPC2")
+            (tmp_path / "two" / "one_auth").rename(tmp_path / "two" / "one_auth.unused")
+            return await super().make(secret, scheme)
+
+    slow = Slow()
+    assert not start(empty, tmp_path / "two", slow)
+    slow.close()
+    assert [file.name for file in (tmp_path / "two").iterdir()] == ["one_auth.unused"]
+
+
 def test_it_is_one_commit(empty: Site, hasher: Hasher, tmp_path: Path) -> None:
     start(empty, tmp_path, hasher)
     assert empty.read(lambda tx: tx.fetch("SELECT count(*) FROM federation_commit")) == [(1,)]

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from koinon import clock
 from koinon.database.statement_log import head_at, read_commits
-from koinon.federation import frame_store
+from koinon.federation import frame_store, status
 from koinon.federation.frame_store import FrameStore, StreamEnded, read_range
+from koinon.federation.positions import Positions
 from koinon.federation.replies import Reply
 from koinon.federation.retention import cut
 from koinon.federation.stream import LogStream
 from koinon.statements.chain import verify_run
 from koinon.statements.commits import GENESIS, Head, Position
-from koinon.wire.frames import CommitsFrame, Frame, Heartbeat, Reader
+from koinon.wire.frames import CommitsFrame, Frame, Heartbeat, Reader, ZoneReport
 from koinon.wire.messages import Locate, MessageError, Point, PositionReport, encode, refusal
 from tests.federation.copies import FEDERATION, Copy, Origin, add_user, federation, pump, until
 
@@ -271,6 +272,33 @@ def test_reports_count_only_if_their_history_is_ours(tmp_path: Path) -> None:
         kept = origin.positions.get(1)
         assert kept is not None
         assert kept.position == Position(1, 5)
+
+    run(tmp_path, test)
+
+
+def test_a_zone_is_heard_by_all_processes_whichever_has_its_reports(tmp_path: Path) -> None:
+    """Its stream may be open at one of them while its reports go to another: neither may call it away."""
+
+    async def test(origin: Origin, _copy: Copy) -> None:
+        other = Positions(origin.database, lambda _tx: [1])
+        origin.positions.heard(1, Position(1, 1))
+        await origin.positions.store()
+        with origin.database.read() as tx:
+            other.load(tx)
+        now_ms = clock.now_ms()
+        for process in (origin.positions, other):
+            assert process.heard_lately(now_ms) == {1}
+            assert process.heard_lately(now_ms + 9000) == frozenset()
+
+    run(tmp_path, test)
+
+
+def test_what_is_known_of_zones_ages_while_the_master_is_silent(tmp_path: Path) -> None:
+    async def test(origin: Origin, _copy: Copy) -> None:
+        report = ZoneReport(0, 1, 5, 0, 0.0, 0.5, "ok")
+        with origin.database.read() as tx:
+            assert [zone["seen_s_ago"] for zone in status.zones(tx, [report], {}, known_s_ago=60.0)] == [60.5]
+            assert [zone["seen_s_ago"] for zone in status.zones(tx, [], {}, known_s_ago=60.0)] == [None]
 
     run(tmp_path, test)
 

@@ -109,13 +109,19 @@ async def bootstrap(
 
 
 async def _put_away_if_wrong(database: Database, state_dir: Path, hasher: Hasher, password: str) -> None:
-    """A process on another machine has filled the database at the same time, with a password of its own."""
+    """A process on another machine has filled the database at the same time, with a password of its own.
+
+    Several workers of this machine may find that out together; the file is theirs all, and one of them puts it away.
+    """
     with database.read() as tx:
         row = tx.row("user_pool", 0)
     if row is None or await hasher.verify(password, User.from_row(row).password):
         return
     path = state_dir / ONE_AUTH
-    path.rename(path.with_name(f"{ONE_AUTH}.unused"))
+    try:
+        path.rename(path.with_name(f"{ONE_AUTH}.unused"))
+    except FileNotFoundError:
+        return
     log.warning("another machine has filled this zone's database: copy one_auth from there", put_away=str(path))
 
 

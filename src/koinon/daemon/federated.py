@@ -326,7 +326,9 @@ class Federated:
 
     def _reports(self) -> tuple[ZoneReport, ...]:
         with self._database.read() as tx:
-            following = self._feed.following() | self._positions.following_elsewhere(clock.now_ms())
+            following = self._feed.following()
+            if not self._database.lease.alone:  # the stream may be another process's
+                following |= self._positions.heard_lately(clock.now_ms())
             return status.reports(tx, self._positions, following, self._feed.troubles)
 
     async def _load_for_join(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
@@ -393,8 +395,10 @@ class Federated:
         with self._database.read() as tx:
             state, own, digests = tx.state, trust.trust_of(tx, tx.state.zone_id), tx.digests()
             backlog = outbox.backlog(tx, clock.now_ms())
-            troubles = {} if following else self._feed.troubles
-            zones = status.zones(tx, following.zones if following else self._reports(), troubles)
+            if following:
+                zones = status.zones(tx, following.zones, {}, known_s_ago=following.silence_s or 0.0)
+            else:
+                zones = status.zones(tx, self._reports(), self._feed.troubles)
         found: dict[str, Any] = {
             "zone_id": state.zone_id,
             "name": own.name if own else "",

@@ -38,12 +38,10 @@ class ZonePosition(msgspec.Struct, frozen=True):
     Attributes:
         position: what it holds durably.
         reported_at_ms: our clock, milliseconds since 1970, of the report.
-        elsewhere: it came to another process of this zone.
     """
 
     position: Position
     reported_at_ms: int
-    elsewhere: bool = False
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -86,12 +84,15 @@ class Positions:
         for zone_id, epoch, index, reported_at in tx.fetch("SELECT zone_id, epoch, position, reported_at FROM zone_position"):
             known = self._held.get(zone_id)
             if known is None or known.reported_at_ms < reported_at:
-                self._held[zone_id] = ZonePosition(Position(epoch, index), reported_at, elsewhere=True)
+                self._held[zone_id] = ZonePosition(Position(epoch, index), reported_at)
 
-    def following_elsewhere(self, now_ms: int) -> frozenset[int]:
-        """Zones that report to other processes of this zone, and so follow it there."""
+    def heard_lately(self, now_ms: int) -> frozenset[int]:
+        """Zones that have reported to any process of this zone as late as one does that follows.
+
+        A zone's reports and its stream are connections of their own, so one process may have the reports and another the stream.
+        """
         newest = now_ms - int(FOLLOWS_S * 1000)
-        return frozenset(zone_id for zone_id, held in self._held.items() if held.elsewhere and held.reported_at_ms > newest)
+        return frozenset(zone_id for zone_id, held in self._held.items() if held.reported_at_ms > newest)
 
     async def answer(self, zone_id: int, body: bytes) -> Reply:
         """Take a report (POST /federation/v1/position).

@@ -52,8 +52,15 @@ def reports(tx: ReadTx, positions: Positions, following: frozenset[int], trouble
     return tuple(found)
 
 
-def zones(tx: ReadTx, known: Iterable[ZoneReport], troubles: Mapping[int, str]) -> list[dict[str, Any]]:
-    """The zones as the admin socket shows them: names and trust from this zone's copy, the rest from reports."""
+def zones(tx: ReadTx, known: Iterable[ZoneReport], troubles: Mapping[int, str], *, known_s_ago: float = 0.0) -> list[dict[str, Any]]:
+    """The zones as the admin socket shows them: names and trust from this zone's copy, the rest from reports.
+
+    Args:
+        tx: a read of the present state.
+        known: what the master says of them.
+        troubles: what went wrong last with a zone, by zone.
+        known_s_ago: seconds since the master said it: a zone was seen that much longer ago by now, the master too.
+    """
     by_id = {report.zone_id: report for report in known}
     shown = []
     for zone in trust.all_zones(tx):
@@ -68,7 +75,7 @@ def zones(tx: ReadTx, known: Iterable[ZoneReport], troubles: Mapping[int, str]) 
                 "position": report.position if report else None,
                 "lag_statements": report.lag_statements if report else None,
                 "lag_s": report.lag_s if report else None,
-                "seen_s_ago": report.seen_s_ago if report else None,
+                "seen_s_ago": report.seen_s_ago + known_s_ago if report and report.seen_s_ago is not None else None,
                 "state": report.state if report else "unknown",
                 "last_error": troubles.get(zone.zone_id),
             }
