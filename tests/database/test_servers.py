@@ -50,6 +50,22 @@ def opens(url: str, accept: Collection[str] = ()) -> None:
     asyncio.run(run())
 
 
+@contextlib.contextmanager
+def the_only_session(server: Server, url: str, end: str) -> Iterator[None]:
+    """End a user's sessions until we have got the one that it may have."""
+    with contextlib.ExitStack() as stack:
+
+        def taken() -> bool:
+            server.administer(end)
+            with contextlib.suppress(Exception):
+                stack.enter_context(engines.session(url)).execute("SELECT 1")
+                return True
+            return False
+
+        engines.wait_until(taken)
+        yield
+
+
 @postgresql_only
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
 def test_postgresql_that_would_lose_writes_is_refused_unless_that_is_accepted(server: Server, setting: str) -> None:
@@ -320,6 +336,36 @@ def test_a_server_that_goes_away_makes_plain_errors_and_is_found_again(server: S
         await until(reads)
         assert await database.read_in_thread(lambda tx: tx.counter("user_pool")) == 1
         assert_log_is_whole(database)
+        await database.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.engines("postgresql", "mariadb")
+def test_a_zone_that_gets_no_connection_says_so_and_goes_on_when_there_is_one(server: Server, engine: str) -> None:
+    """The sessions are ended, and somebody else has the only one that is left to our user."""
+    if engine == "postgresql":
+        server.administer("CREATE ROLE thronged LOGIN", "CREATE DATABASE thronged OWNER thronged")
+        url = server.url("thronged").replace("koinon@", "thronged@")
+        few, many = "ALTER ROLE thronged CONNECTION LIMIT 1", "ALTER ROLE thronged CONNECTION LIMIT -1"
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'thronged'"
+    else:
+        url = server.database("thronged").replace("root@", "thronged@")
+        server.administer("CREATE USER thronged@localhost", "GRANT ALL ON thronged.* TO thronged@localhost")
+        few, many = (f"GRANT USAGE ON *.* TO thronged@localhost WITH MAX_USER_CONNECTIONS {most}" for most in (1, 0))
+        end = "KILL USER thronged"
+
+    async def run() -> None:
+        database = Database.open(url)
+        database.start()
+        await database.write_shared("add", add_user("before"))
+        server.administer(few)
+        with the_only_session(server, url, end):
+            with pytest.raises(UnavailableError, match="no connection left") as caught:
+                await database.write_shared("add", add_user("refused"))
+            assert "goes on when it can" in caught.value.text
+        server.administer(many, end)
+        assert (await database.write_shared("add", add_user("after"))).value == 1
         await database.close()
 
     asyncio.run(run())
