@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from koinon import settings
@@ -34,7 +35,7 @@ def problems(file: Path, text: str) -> list[str]:
     return [line.removeprefix(f"{file}: ") for line in lines]
 
 
-A_DATABASE = "it must look like sqlite:////absolute/path, postgresql://user@host/database or mysql://user@host/database"
+A_DATABASE = f"it must look like {settings.DATABASE_FORM}"
 
 
 def test_without_a_file_everything_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +91,26 @@ def test_a_server_is_named_by_its_address_and_dangers_are_accepted_by_name(file:
     assert load(None, HOME).database.engine == "sqlite"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://a:%40%2F%3A%3F%23%25%5B%C3%A9@[::1]:5432,[2001:db8::1]/a%40b?sslmode=verify-full",
+        "postgresql://a@/b?host=/run/one,@two&port=1,2",
+        "mysql://a:%40%2F%3A%3F%23%25%5B%C3%A9@[::1]:3306,two:1/b",
+        "mariadb://localhost/b?unix_socket=/run/mysqld/mysqld.sock",
+    ],
+)
+def test_addresses_with_all_that_may_stand_in_them(file: Path, url: str) -> None:
+    file.write_text(f'[database]\nurl = "{url}"\n')
+    assert load(file, HOME).database.url == url
+
+
+@pytest.mark.parametrize("option", ["password", "sslpassword"])
+def test_no_password_of_an_address_is_shown(option: str) -> None:
+    shown = settings.without_password(f"postgresql://a:s@cret@x/y?{option}=s@cret&sslmode=require")
+    assert shown == f"postgresql://a:...@x/y?{option}=...&sslmode=require"
+
+
 def test_all_mistakes_are_told_at_once(file: Path) -> None:
     found = problems(file, 'state_dirr = "/x"\nlog = 3\n[server]\nport = "2633"\nmax_request_mib = 0\n[federation]\nlog_kepe = 5\n')
     assert found == [
@@ -129,10 +150,17 @@ def test_all_mistakes_are_told_at_once(file: Path) -> None:
         ),
         ("[database]\nurl = 'mysql://x'", f"[database] url: 'mysql://x' is not allowed; {A_DATABASE}"),
         ("[database]\nurl = 'oracle://a:se/cret@x/y'", f"[database] url: 'oracle://a:...@x/y' is not allowed; {A_DATABASE}"),
+        *(
+            (f"[database]\nurl = '{scheme}://a:{account}'", f"[database] url: '{scheme}://a:...@x/y' is not allowed; {A_DATABASE}")
+            for scheme in ("postgresql", "mysql")
+            for account in ("se/cr@t@x/y", "s?cr#t@x/y", "se#cret@x/y", "s[cret@x/y", "s%cret@x/y", "s%00cret@x/y")
+        ),
+        ("[database]\nurl = 'postgresql://x:99999/y'", f"[database] url: 'postgresql://x:99999/y' is not allowed; {A_DATABASE}"),
+        ("[database]\nurl = 'mysql://x,[::1/y'", f"[database] url: 'mysql://x,[::1/y' is not allowed; {A_DATABASE}"),
         (
             "[database]\naccept = 'fsync, hope'",
-            "[database] accept: 'fsync, hope' is not allowed; it must be some of fsync, synchronous_commit, "
-            "innodb_flush_log_at_trx_commit, with commas between",
+            "[database] accept: 'fsync, hope' is not allowed; it must be some of fsync, full_page_writes, "
+            "synchronous_commit, innodb_flush_log_at_trx_commit, innodb_doublewrite, with commas between",
         ),
         ("[zone]\nendpoint = 'host:5'", "[zone] endpoint: 'host:5' is not allowed; it must look like http://host:port/RPC2"),
         ("[zone]\nendpoint = 'http://h:x/'", "[zone] endpoint: 'http://h:x/' is not allowed; it must look like http://host:port/RPC2"),
@@ -185,6 +213,7 @@ JUNK = st.recursive(
 KEYS = [(section, key) for section, key in settings._places() if section]
 
 
+@trials(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=5))
 def test_any_value_is_taken_or_told(tmp_path_factory: pytest.TempPathFactory, chosen: dict[tuple[str, str], object]) -> None:
     document: dict[str, object] = {}

@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -29,7 +29,7 @@ Mebibytes = Annotated[int, Meta(ge=1, le=1024)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Address = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z.:%_-]+\Z", description="an IP address or a host's name")]
 Version = Annotated[str, Meta(pattern=r"\A[0-9]+\.[0-9]+\.[0-9]+\Z", description="three numbers, such as 7.4.0")]
-_DANGERS = "fsync|synchronous_commit|innodb_flush_log_at_trx_commit"
+_DANGERS = "fsync|full_page_writes|synchronous_commit|innodb_flush_log_at_trx_commit|innodb_doublewrite"
 Dangers = Annotated[
     str, Meta(pattern=rf"\A(({_DANGERS})(, ?({_DANGERS}))*)?\Z", description=f"some of {_DANGERS.replace('|', ', ')}, with commas between")
 ]
@@ -46,7 +46,13 @@ ZoneName = Annotated[
 
 _SQLITE = "sqlite:///"
 _SERVERS = ("postgresql://", "mysql://", "mariadb://")
+DATABASE_FORM = (
+    "sqlite:////absolute/path, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or mysql://USER:PASSWORD@HOST:PORT/DATABASE; in a user, a "
+    "password and a database's name write @ / : ? # % [ ] as %40 %2F %3A %3F %23 %25 %5B %5D"
+)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+#: A percent sign that is none of an escape, or that of NUL.
+_HALF_ESCAPED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -87,8 +93,9 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     #: the user must be allowed to make tables in it. Empty: `koinon.db` in the state directory. With a password in it, keep this file from
     #: others (mode 600).
     url: str = ""
-    #: Dangers of the database server's settings that are accepted, with commas between: `fsync`, `synchronous_commit` (off in PostgreSQL),
-    #: `innodb_flush_log_at_trx_commit` (not 1 in MariaDB). Acknowledged writes can then be lost; without this the zone does not start.
+    #: Dangers of the database server's settings that are accepted, with commas between: `fsync`, `full_page_writes`, `synchronous_commit`
+    #: (off in PostgreSQL), `innodb_flush_log_at_trx_commit` (not 1 in MariaDB), `innodb_doublewrite` (off there). Acknowledged writes can
+    #: then be lost; without this the zone does not start.
     accept: Dangers = ""
     #: Free space in MiB below which writes are refused, so that a full disk never cuts one in half; of SQLite only. 0: not checked.
     disk_reserve_mib: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 64
@@ -227,7 +234,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def without_password(url: str) -> str:
     """A database's address that may be shown."""
-    return re.sub(r"([?&]password)=[^&]*", r"\1=...", re.sub(r"(://[^:/@]*):.*@", r"\1:...@", url))
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:...@", re.sub(r"([?&](?:ssl)?password)=[^&]*", r"\1=...", url))
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -329,10 +336,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.state_dir and (not settings.state_dir.startswith("/") or _UNPRINTABLE.search(settings.state_dir)):
         yield f"state_dir: {_shown(settings.state_dir)} is not an absolute path"
     if url and not is_database(url):
-        yield (
-            f"[database] url: {_shown(without_password(url))} is not allowed; it must look like sqlite:////absolute/path, "
-            "postgresql://user@host/database or mysql://user@host/database"
-        )
+        yield (f"[database] url: {_shown(without_password(url))} is not allowed; it must look like {DATABASE_FORM}")
     if endpoint and not _is_url(endpoint):
         yield f"[zone] endpoint: {_shown(endpoint)} is not allowed; it must look like http://host:port/RPC2"
     if federation.endpoint and not _is_host_and_port(federation.endpoint):
@@ -354,10 +358,17 @@ def is_database(url: str) -> bool:
         return False
     if url.startswith(_SERVERS):
         try:
-            return len(urlsplit(url).path) > 1
-        except ValueError:  # half an IPv6 address
+            return _is_on_servers(urlsplit(url)) and not _HALF_ESCAPED.search(url)
+        except ValueError:  # half an IPv6 address, a port that is no number
             return False
     return url.startswith(_SQLITE + "/") and url != _SQLITE + "/" and "?" not in url and "#" not in url
+
+
+def _is_on_servers(parts: SplitResult) -> bool:
+    """Whether this names hosts and a database. ``@`` or ``#`` further on are of a password whose ``/`` or ``?`` ended the host."""
+    if len(parts.path) < 2 or "@" in parts.path or parts.fragment:
+        return False
+    return all(urlsplit(f"//{place}").port != 0 for place in parts.netloc.rpartition("@")[2].split(","))
 
 
 def _is_url(text: str) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import json
 from collections.abc import Iterator
-from itertools import count
 from typing import Any, Final
 
 import pytest
@@ -15,8 +14,6 @@ from harness.zones import Zone
 from koinon.wire.resources import RESOURCES
 from koinon.wire.shapes import DOCUMENTS, Fields, Items, Many, Shape
 from tests.api.json_client import JsonClient
-
-_NUMBERS: Final = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +28,6 @@ def zone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zone]:
         yield zone.start()
     finally:
         zone.stop()
-
-
-@pytest.fixture(scope="module")
-def admin(zone: Zone) -> JsonClient:
-    return JsonClient(zone.port, zone.secret)
-
-
-@pytest.fixture
-def name() -> str:
-    return f"name{next(_NUMBERS)}"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from typing import Any, Final
 
 import pytest
@@ -17,8 +16,6 @@ from koinon.wire import openapi
 from koinon.wire.resources import RESOURCES, Resource
 from tests.api.json_client import JsonClient
 
-_NUMBERS: Final = count(1)
-
 
 @pytest.fixture(scope="module")
 def zone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zone]:
@@ -27,16 +24,6 @@ def zone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zone]:
         yield zone.start()
     finally:
         zone.stop()
-
-
-@pytest.fixture(scope="module")
-def admin(zone: Zone) -> JsonClient:
-    return JsonClient(zone.port, zone.secret)
-
-
-@pytest.fixture
-def name() -> str:
-    return f"name{next(_NUMBERS)}"
 
 
 @pytest.fixture

@@ -80,7 +80,8 @@ def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path, m
         (("database", "reopen"), 1, "is open"),
         (("database", "copy", "--to", "nonsense"), 1, "not the address of a database"),
         (("database", "copy", "--to", "postgresql://nobody@127.0.0.1:1/none"), 1, "can't be reached"),
-        (("database", "copy", "--to", "mysql://nobody@127.0.0.1:none/none"), 1, "no host and port"),
+        (("database", "copy", "--to", "mysql://nobody@127.0.0.1:none/none"), 1, "not the address of a database"),
+        (("database", "copy", "--to", "mysql://nobody:s/cr@t@127.0.0.1/none"), 1, "as %40 %2F"),
     ],
 )
 def test_what_can_not_be_done_is_said(config: Path, arguments: tuple[str, ...], code: int, told: str) -> None:

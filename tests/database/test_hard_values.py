@@ -15,9 +15,10 @@ from koinon.database.database import Database
 from koinon.database.state import ZoneState
 from koinon.database.statement_log import read_commits
 from koinon.database.transactions import ReadTx, SharedTx
-from koinon.errors import InternalError
+from koinon.errors import InternalError, InvalidError
 from koinon.statements import digest
-from koinon.statements.schema import AclRow, PoolRow
+from koinon.statements.rendering import render
+from koinon.statements.schema import INT32, INT64, MAX_BODY_BYTES, MAX_COMMIT_BYTES, AclRow, Insert, PoolRow
 from tests.database.hard_values import FORBIDDEN, LARGE, LONG_NUMBERS, NAMES, NUMBERS, TEXTS
 
 pytestmark = pytest.mark.engines
@@ -137,6 +138,60 @@ def test_bodies_at_the_limit_pass_whatever_they_are_made_of(tmp_path: Path) -> N
         await database.write_shared("two in one commit", two_more)
         with database.read() as tx:
             assert {len(body) for (body,) in tx.fetch("SELECT body FROM user_pool WHERE oid >= 100")} == {len(LARGE[0])}
+
+    with_database(tmp_path / "koinon.db", test)
+
+
+@pytest.mark.parametrize("unit", ["x", "'", "😀"], ids=["letter", "quote", "four-bytes"])
+def test_one_byte_above_the_limit_of_a_body_is_refused(tmp_path: Path, unit: str) -> None:
+    """Bytes count, not characters, and not those that an engine or a driver adds."""
+    fits = unit * (MAX_BODY_BYTES // len(unit.encode()))
+
+    above = PoolRow(0, "a", fits + "x", 0, 0, 0, 0, 0)
+
+    async def test(database: Database) -> None:
+        with pytest.raises(InvalidError, match="4194305 bytes"):
+            await database.write_shared("above", insert([above]))
+        await database.write_shared("at", insert([PoolRow(0, "a", fits, 0, 0, 0, 0, 0)]))
+        with pytest.raises(InvalidError, match="4194305 bytes"):
+            await database.write_shared("above", partial(SharedTx.update, table="user_pool", row=above))
+        with database.read() as tx:
+            assert [row.body for row in tx.rows("user_pool")] == [fits]
+
+    with_database(tmp_path / "koinon.db", test)
+
+
+def test_a_commit_holds_16_mib_of_statements_and_not_one_byte_more(tmp_path: Path) -> None:
+    def rows_of(total: int) -> list[PoolRow]:
+        shell = sum(len(render(Insert("user_pool", (oid, "a", "", 0, 0, 0, 0, 0))).encode()) for oid in range(4, 9))
+        size = (total - shell) // 5
+        return [PoolRow(oid, str(oid), "x" * size, 0, 0, 0, 0, 0) for oid, size in enumerate([size] * 4 + [total - shell - 4 * size], 4)]
+
+    async def test(database: Database) -> None:
+        with pytest.raises(InvalidError, match=f"{MAX_COMMIT_BYTES + 1} bytes at once"):
+            await database.write_shared("above", insert(rows_of(MAX_COMMIT_BYTES + 1)))
+        await database.write_shared("at", insert(rows_of(MAX_COMMIT_BYTES)))
+        with database.read() as tx:
+            assert tx.rows("user_pool") == rows_of(MAX_COMMIT_BYTES)
+            (logged,) = read_commits(tx, 0, statements=10)
+            assert sum(len(render(change).encode()) for change in logged.commit.changes) == MAX_COMMIT_BYTES
+
+    with_database(tmp_path / "koinon.db", test)
+
+
+@pytest.mark.parametrize("table", ["user_pool", "acl"])
+def test_one_beyond_the_ends_of_its_numbers_is_refused_before_the_engine_sees_it(tmp_path: Path, table: str) -> None:
+    """MariaDB in another mode would store the end itself."""
+    lowest, highest = INT32 if table == "user_pool" else INT64
+
+    async def test(database: Database) -> None:
+        for number in (lowest - 1, highest + 1):
+            row = insert([PoolRow(0, "a", "", number, 0, 0, 0, 0)]) if table == "user_pool" else insert([], [AclRow(0, number, 0, 0, 0)])
+            with pytest.raises(InternalError, match="not within"):
+                await database.write_shared("beyond", row)
+        with database.read() as tx:
+            assert tx.rows("user_pool") == []
+            assert tx.acl() == []
 
     with_database(tmp_path / "koinon.db", test)
 

@@ -202,9 +202,9 @@ def test_a_transaction_that_ended_unnoticed_is_noticed_at_the_savepoint(tmp_path
         told: list[str] = []
         explain = trial.database._dialect.explain
 
-        def noting(error: BaseException) -> str:
+        def noting(error: BaseException, *, serving: bool = True) -> str:
             trial.seen.append(code(error))
-            return explain(error)
+            return explain(error, serving=serving)
 
         def job(tx: SharedTx) -> None:
             if not told:

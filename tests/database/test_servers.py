@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from harness import engines
+from harness import engines, processes
 from harness.engines import Server
 from koinon.database.database import Database
-from koinon.database.dialects import mariadb, postgresql, servers
+from koinon.database.dialects import postgresql, servers
 from koinon.errors import UnavailableError
 from tests.database.test_writer import add_user, assert_log_is_whole
 from tests.federation.copies import until
@@ -47,8 +50,24 @@ def opens(url: str, accept: Collection[str] = ()) -> None:
     asyncio.run(run())
 
 
+@contextlib.contextmanager
+def the_only_session(server: Server, url: str, end: str) -> Iterator[None]:
+    """End a user's sessions until we have got the one that it may have."""
+    with contextlib.ExitStack() as stack:
+
+        def taken() -> bool:
+            server.administer(end)
+            with contextlib.suppress(Exception):
+                stack.enter_context(engines.session(url)).execute("SELECT 1")
+                return True
+            return False
+
+        engines.wait_until(taken)
+        yield
+
+
 @postgresql_only
-@pytest.mark.parametrize("setting", ["fsync", "synchronous_commit"])
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
 def test_postgresql_that_would_lose_writes_is_refused_unless_that_is_accepted(server: Server, setting: str) -> None:
     url = server.database(f"unsafe_{setting}")
     server.administer(f"ALTER SYSTEM SET {setting} = off", "SELECT pg_reload_conf()")
@@ -90,6 +109,65 @@ def test_postgresql_where_we_may_not_write_is_refused(server: Server) -> None:
 
 
 @postgresql_only
+def test_postgresql_whose_tables_were_taken_from_us_is_refused(server: Server) -> None:
+    server.administer("CREATE ROLE revoked LOGIN", "CREATE DATABASE revoked OWNER revoked")
+    url = server.url("revoked").replace("koinon@", "revoked@")
+    opens(url)
+    with engines.session(server.url("revoked")) as superuser:
+        superuser.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM revoked")
+    said = refused(url)
+    assert "too few rights" in said
+    assert "GRANT ALL ON ALL TABLES" in said
+
+
+@postgresql_only
+def test_a_session_that_postgresql_does_not_grant_is_told_with_the_way_out(server: Server) -> None:
+    """No SQLSTATE comes with these: libpq's and the server's words are all there is."""
+    server.administer(
+        "CREATE ROLE guarded LOGIN PASSWORD 'p@ss/w:rd%é'", "CREATE DATABASE guarded OWNER guarded", "CREATE ROLE outside LOGIN",
+        "CREATE ROLE crowded LOGIN CONNECTION LIMIT 0",
+    )  # fmt: skip
+    rules = server.folder / "data/pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text("local all all trust\nhost all guarded 127.0.0.1/32 scram-sha-256\nhostssl all outside 127.0.0.1/32 trust\n")
+    server.administer("SELECT pg_reload_conf()")
+    there = f"127.0.0.1:{server.port}/guarded"
+    silent = processes.free_port()
+    try:
+        engines.wait_until(lambda: "password" in refused(f"postgresql://guarded@{there}"))
+        opens(f"postgresql://guarded:{quote('p@ss/w:rd%é', safe='')}@{there}")
+        for url, what, remedy in (
+            (f"postgresql://guarded:wr0ng@{there}", "password authentication failed", "Mend the user and the password"),
+            (f"postgresql://guarded@{there}?password=wr0ng", "password authentication failed", "Mend the user and the password"),
+            (f"postgresql://guarded@{there}", "no password supplied", "Mend the user and the password"),
+            (f"postgresql://outside@{there}", "no pg_hba.conf entry", "sslmode=require"),
+            (f"postgresql://guarded:wr0ng@{there}?sslmode=require", "does not support SSL", "Mend sslmode"),
+            (f"postgresql://guarded:wr0ng@{there}?sslmode=nonsense", "invalid sslmode", "Mend the address"),
+            (f"postgresql://guarded:wr0ng@{there}?slmode=require", "slmode", "Mend the address"),
+            (server.url("guarded").replace("koinon@", "crowded@"), "too many connections", "end others"),
+            (server.url("nowhere"), 'database "nowhere" does not exist', "Make it"),
+            (server.url("guarded").replace("koinon@", "nobody@"), 'role "nobody" does not exist', "Mend the user"),
+            (f"postgresql://guarded:wr0ng@[::1]:{silent},127.0.0.1:{silent}/guarded", "::1", "Start it"),
+        ):
+            said = refused(url)
+            assert what in said, said
+            assert remedy in said, said
+            assert "wr0ng" not in said
+            assert "goes on" not in said, said  # nothing runs that would
+    finally:
+        rules.write_text(before)
+        server.administer("SELECT pg_reload_conf()")
+
+
+@postgresql_only
+def test_a_postgresql_that_takes_no_writes_is_refused(server: Server) -> None:
+    server.administer("CREATE ROLE reader LOGIN", "ALTER ROLE reader SET default_transaction_read_only = on")
+    said = refused(server.database("for_readers").replace("koinon@", "reader@"))
+    assert "session is read-only" in said
+    assert "name its primary" in said
+
+
+@postgresql_only
 def test_an_older_postgresql_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "OLDEST", 990000)
     assert "is version 15" in refused(server.database("older"))
@@ -127,9 +205,82 @@ def test_mariadb_that_is_not_fit_is_refused(server: Server, set_up: str, set_bac
 
 
 @mariadb_only
-def test_an_older_mariadb_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mariadb, "OLDEST", (99, 0))
-    assert "is version 10.11" in refused(server.database("older"))
+@pytest.mark.parametrize("version", ["8.0.39", "5.7.44-log", "10.6.18-MariaDB"])
+def test_a_mysql_and_an_old_mariadb_are_refused_by_what_they_call_themselves(version: str) -> None:
+    """They lack what a session begins with, so the version must be looked at before that."""
+    other = engines.MariaDB(f"--version={version}")
+    other._answers = lambda: (other.folder / "socket").exists()  # type: ignore[method-assign] # no session of ours is granted
+    try:
+        other.start()
+        said = refused(other.url("mysql"))
+        assert f"it is version {version}" in said
+        assert "Koinon needs MariaDB 10.11 or newer" in said
+    finally:
+        other.remove()
+
+
+@mariadb_only
+def test_mariadb_that_could_tear_a_page_is_refused_unless_that_is_accepted() -> None:
+    other = engines.MariaDB("--skip-innodb-doublewrite")
+    try:
+        other.start()
+        assert "innodb_doublewrite = off" in refused(other.database("torn"))
+        opens(other.url("torn"), accept={"innodb_doublewrite"})
+    finally:
+        other.remove()
+
+
+@mariadb_only
+def test_mariadb_where_we_may_not_make_tables_is_refused(server: Server) -> None:
+    url = server.database("poor")
+    server.administer("CREATE USER poor@localhost", "GRANT SELECT, INSERT, UPDATE, DELETE ON poor.* TO poor@localhost")
+    said = refused(url.replace("root@", "poor@"))
+    assert "CREATE command denied" in said
+    assert "Grant ALL ON poor.*" in said
+
+
+@mariadb_only
+def test_a_session_that_mariadb_does_not_grant_is_told_with_the_way_out(server: Server) -> None:
+    there = f"127.0.0.1:{server.port}/granted"
+    server.database("granted")
+    for user, more in (("plain", "IDENTIFIED BY 'p@ss/w:rd%é€'"), ("tls", "REQUIRE SSL"), ("locked", "ACCOUNT LOCK")):
+        server.administer(f"CREATE USER {user}@'127.0.0.1' {more}", f"GRANT ALL ON granted.* TO {user}@'127.0.0.1'")
+    opens(f"mysql://plain:{quote('p@ss/w:rd%é€', safe='')}@{there}")
+    trusted = server.folder / "ca.pem"
+    silent = processes.free_port()
+    for url, what, remedy in (
+        (f"mysql://plain:wr0ng€@{there}", "Access denied", "Mend the user and the password"),
+        (f"mysql://tls@{there}", "Access denied", "name ssl_ca"),
+        (f"mysql://locked@{there}", "locked", "ACCOUNT UNLOCK"),
+        (f"mysql://plain:wr0ng@{there}?ssl_ca={trusted}", "No such file", "Mend its name"),
+        (f"mysql://plain:wr0ng@{there}?ssl_caa=x", "ssl_caa", "options are"),
+        (server.url("nowhere"), "Unknown database", "Make it"),
+        (f"mysql://plain:wr0ng@[::1]:{silent},127.0.0.1:{silent}/granted", "Connection refused", "Start it"),
+    ):
+        said = refused(url)
+        assert what in said, said
+        assert remedy in said, said
+        assert "wr0ng" not in said
+        assert "goes on" not in said, said  # nothing runs that would
+
+
+@pytest.mark.engines("postgresql", "mariadb")
+def test_what_prevents_a_start_is_one_line_and_exit_code_1(server: Server, engine: str, tmp_path: Path) -> None:
+    """As the operator sees it: the real program, a database in which nobody may make tables."""
+    url = server.database("closed")
+    if engine == "postgresql":
+        server.administer("CREATE ROLE closed LOGIN")
+        url = url.replace("koinon@", "closed:s3cret@")
+    else:
+        server.administer("CREATE USER closed@localhost IDENTIFIED BY 's3cret'", "GRANT SELECT ON closed.* TO closed@localhost")
+        url = url.replace("root@", "closed:s3cret@")
+    config = tmp_path / "koinon.toml"
+    config.write_text(f'state_dir = "{tmp_path}/state"\n[database]\nurl = "{url}"\n')
+    done = subprocess.run([sys.executable, "-m", "koinon", "server", "--config", config], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("koinon: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "s3cret" not in done.stderr + done.stdout
 
 
 @mariadb_only
@@ -185,6 +336,36 @@ def test_a_server_that_goes_away_makes_plain_errors_and_is_found_again(server: S
         await until(reads)
         assert await database.read_in_thread(lambda tx: tx.counter("user_pool")) == 1
         assert_log_is_whole(database)
+        await database.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.engines("postgresql", "mariadb")
+def test_a_zone_that_gets_no_connection_says_so_and_goes_on_when_there_is_one(server: Server, engine: str) -> None:
+    """The sessions are ended, and somebody else has the only one that is left to our user."""
+    if engine == "postgresql":
+        server.administer("CREATE ROLE thronged LOGIN", "CREATE DATABASE thronged OWNER thronged")
+        url = server.url("thronged").replace("koinon@", "thronged@")
+        few, many = "ALTER ROLE thronged CONNECTION LIMIT 1", "ALTER ROLE thronged CONNECTION LIMIT -1"
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'thronged'"
+    else:
+        url = server.database("thronged").replace("root@", "thronged@")
+        server.administer("CREATE USER thronged@localhost", "GRANT ALL ON thronged.* TO thronged@localhost")
+        few, many = (f"GRANT USAGE ON *.* TO thronged@localhost WITH MAX_USER_CONNECTIONS {most}" for most in (1, 0))
+        end = "KILL USER thronged"
+
+    async def run() -> None:
+        database = Database.open(url)
+        database.start()
+        await database.write_shared("add", add_user("before"))
+        server.administer(few)
+        with the_only_session(server, url, end):
+            with pytest.raises(UnavailableError, match="no connection left") as caught:
+                await database.write_shared("add", add_user("refused"))
+            assert "goes on when it can" in caught.value.text
+        server.administer(many, end)
+        assert (await database.write_shared("add", add_user("after"))).value == 1
         await database.close()
 
     asyncio.run(run())

@@ -385,6 +385,7 @@ def test_a_revoked_zone_says_so(tmp_path: Path) -> None:
         copy.follow()
         await until(lambda: copy.applier.status().state == "revoked")
         assert copy.applier.status().last_error == "zone 1 was revoked"
+        assert copy.applier.status().refusal == "it refuses this zone: zone 1 was revoked."
 
     run(tmp_path, test)
 

@@ -224,6 +224,16 @@ def test_a_revoked_zone_changes_nothing_any_more(zones: Federation) -> None:
         zones.settled()
         wait_until("the operation waits", lambda: len(_waiting(gone)) == 1)
         gone.restart()
+
+        def hears_why() -> bool:
+            said = zones.caller(gone).call("one.group.allocate", "never")
+            assert said[0] is False
+            assert "nothing was changed" in said[1].lower()
+            return f"refuses this zone: zone {zone_id} was revoked" in said[1]
+
+        wait_until("a user hears why the zone can't write", hears_why)
+        time.sleep(2.5)  # the master counts as silent from here on
+        assert hears_why()
         assert len(_waiting(gone)) == 1
         assert zone_id in hosts.members(zones.master)
         assert (hosts.members(zones.master), hosts.rules(zones.master)) == before

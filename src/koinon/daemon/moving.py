@@ -30,7 +30,7 @@ from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.errors import UnavailableError
 from koinon.federation.keys import KeyStore, write_private
-from koinon.settings import Settings, is_database
+from koinon.settings import DATABASE_FORM, Settings, is_database
 
 #: What ``write_private`` replaces is kept beside it.
 _BEFORE: Final = ".before-restore"
@@ -53,10 +53,7 @@ def copy(settings: Settings, to: str, *, replace: bool, tell: Tell) -> dict[str,
         UnavailableError: one of the two can't be used, or the other one is not empty; the text says what to do.
     """
     if not is_database(to):
-        raise UnavailableError(
-            "--to is not the address of a database. It looks like sqlite:////absolute/path, postgresql://user@host/database or "
-            "mysql://user@host/database."
-        )
+        raise UnavailableError(f"--to is not the address of a database. It looks like {DATABASE_FORM}.")
     if to == settings.database.url:
         raise UnavailableError("--to is the zone's own database. Name another one.")
     source, target = _dialect(settings), choose(to, accepted=settings.database.accepted)
@@ -268,7 +265,7 @@ def _plain_errors(dialect: Dialect) -> Iterator[None]:
     try:
         yield
     except dialect.driver_error as error:
-        raise UnavailableError(dialect.explain(error)) from error
+        raise UnavailableError(dialect.explain(error, serving=False)) from error
 
 
 @contextmanager

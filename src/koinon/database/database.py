@@ -123,7 +123,7 @@ class Database:
             return cls(dialect, derivations, reserve_bytes)
         except (dialect.driver_error, OSError) as error:
             dialect.release()
-            raise UnavailableError(f"The database can't be opened. {dialect.explain(error)}") from error
+            raise UnavailableError(f"The database can't be opened. {dialect.explain(error, serving=False)}") from error
         except BaseException:
             dialect.release()
             raise

@@ -440,7 +440,7 @@ class Writer:
         job.deltas = dict(tx.deltas)
         size = sum(len(text.encode()) for text in job.texts)
         if size > MAX_COMMIT_BYTES:
-            raise InvalidError(f"This call changes {size >> 20} MiB at once; {MAX_COMMIT_BYTES >> 20} MiB is the most. Split it.")
+            raise InvalidError(f"This call changes {size} bytes at once; {MAX_COMMIT_BYTES} are the most. Split it.")
         changes.rows = of_job.rows
 
     def _log_survivors(

@@ -97,7 +97,9 @@ class Status(msgspec.Struct, frozen=True):
 
     @property
     def refusal(self) -> str:
-        """Why the master does not stream to this zone, if it has said that it lacks what this zone holds; else empty."""
+        """Why the master does not stream to this zone, if waiting for it is of no use: it lacks what this zone holds, or has let it go."""
+        if self.state == "revoked":
+            return f"it refuses this zone: {self.last_error}."
         return self.last_error if self.state == "ahead" else ""
 
 

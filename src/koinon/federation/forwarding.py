@@ -96,10 +96,9 @@ class Forwarding:
         silence_s = self._master_silent_s()
         if silence_s is None or silence_s > self._settings.master_silent_s:
             since = "since this zone started" if silence_s is None else f"for {silence_s:.0f} s"
-            why = self._refusal() or f"no sign of life {since}."
-            raise UnavailableError(
-                f"{_NO_MASTER}: {why} Shared data can be read but not changed here until the master is back; nothing was changed."
-            )
+            refusal = self._refusal()
+            why, until = (refusal, "this zone follows it again") if refusal else (f"no sign of life {since}.", "the master is back")
+            raise UnavailableError(f"{_NO_MASTER}: {why} Shared data can be read but not changed here until {until}; nothing was changed.")
         message = Redirect(method, body, request_id, secret or secrets.token_bytes(32), if_match)
         result = await self._ask(message)
         if isinstance(result, Failure):

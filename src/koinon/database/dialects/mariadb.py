@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -39,6 +40,20 @@ _AGAIN: Final = frozenset({1213, 1205, 1020, 1305})
 _GONE: Final = frozenset({0, 1047, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1927, 4031})
 #: A node of a Galera cluster that is not one of the majority, or not up to date: it answers, but not to us.
 _NOT_READY: Final = 1047
+_OUT_OF_SESSIONS: Final = "It has no connection left: end others, or raise max_connections or the limit of the user."
+_LET_IN: Final = "Mend the user and the password in the address; if the server demands TLS, name ssl_ca there."
+#: Why no session comes about, and what to do.
+_NO_SESSION: Final = {
+    1040: _OUT_OF_SESSIONS,
+    1203: _OUT_OF_SESSIONS,
+    1226: _OUT_OF_SESSIONS,
+    1045: _LET_IN,
+    1698: _LET_IN,
+    1820: "Set a new password for the user.",
+    4151: "ALTER USER ... ACCOUNT UNLOCK.",
+    1049: "Make it, with CHARACTER SET utf8mb4, or mend the name in the address.",
+    2026: "Mend ssl_ca, ssl_cert and ssl_key in the address, or give the server a certificate.",
+}
 #: The statement took more than max_statement_time.
 _TOO_LONG: Final = 1969
 #: What READ ONLY lets through is more than queries: SET, KILL, HANDLER.
@@ -46,16 +61,29 @@ _QUERY: Final = re.compile(r"[\s(]*(SELECT|WITH|VALUES|TABLE)\b", re.IGNORECASE)
 _LONG_TEXT: Final = 2**20
 _SQL_MODE: Final = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES"
 _FLUSH: Final = "innodb_flush_log_at_trx_commit"
+_DOUBLE: Final = "innodb_doublewrite"
 _OPTIONS: Final = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"})
 
 
 class _Driver(pymysql.Connection):  # type: ignore[misc] # PyMySQL has no types
-    """PyMySQL's connection. Long text travels as base64: with every quote doubled it would not fit the packet that servers allow."""
+    """PyMySQL's connection, to a MariaDB that is new enough.
+
+    Long text travels as base64: with every quote doubled it would not fit the packet that servers allow.
+    """
 
     def escape(self, obj: Any, mapping: Any = None) -> Any:
         if isinstance(obj, str) and len(obj) > _LONG_TEXT:
             return f"CONVERT(FROM_BASE64('{base64.b64encode(obj.encode()).decode()}') USING utf8mb4)"
         return super().escape(obj, mapping)
+
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Part of connecting: an older server or a MySQL lacks the collation, so the version is looked at first."""
+        self.query("SELECT @@version")
+        ((version,),) = self._result.rows
+        number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+        if "mariadb" not in version.lower() or number < OLDEST:
+            raise pymysql.NotSupportedError(f"it is version {version}")
+        super().set_character_set(charset, collation)
 
 
 class _Rows(Cursor):  # type: ignore[misc] # as above
@@ -181,7 +209,7 @@ class MariaDB:
 
     Args:
         url: ``mysql://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?unix_socket=...&ssl_ca=...``.
-        accepted: may hold ``innodb_flush_log_at_trx_commit``.
+        accepted: may hold ``innodb_flush_log_at_trx_commit`` and ``innodb_doublewrite``.
     """
 
     alchemy = "mariadb+pymysql"
@@ -197,6 +225,13 @@ class MariaDB:
         options = dict(parse_qsl(parts.query))
         if unknown := sorted(set(options) - _OPTIONS):
             raise UnavailableError(f"[database] url: {unknown[0]!r:.40} is not known; options are {', '.join(sorted(_OPTIONS))}.")
+        for name in sorted(set(options) - {"unix_socket"}):
+            try:
+                Path(options[name]).open("rb").close()
+            except OSError as error:
+                raise UnavailableError(
+                    f"[database] url: the file of {name}, {options[name]}, can't be read: {error.strerror}. Mend its name or its rights."
+                ) from error
         self._name = unquote(parts.path.lstrip("/"))
         self._accepted = accepted
         account, _, places = parts.netloc.rpartition("@")
@@ -204,7 +239,7 @@ class MariaDB:
         self._hosts = [_host_and_port(place) for place in places.split(",")]
         self._arguments: dict[str, Any] = {
             "user": unquote(user) or None,
-            "password": unquote(password),
+            "password": unquote(password).encode(),  # the driver would take it for Latin-1
             "database": self._name,
             **options,
         }
@@ -221,13 +256,10 @@ class MariaDB:
         servers.be_alone(self.place, lambda: bool(connection.execute("SELECT GET_LOCK(?, 0)", name).fetchone()[0]))
 
     def require_fit(self, connection: Connection) -> None:
-        version, packet, flush, engine, encoding, binlog, form = connection.execute(
-            f"SELECT @@version, @@global.max_allowed_packet, @@global.{_FLUSH}, @@default_storage_engine, @@character_set_database, "
-            "@@log_bin, @@binlog_format"
+        packet, flush, double, engine, encoding, binlog, form = connection.execute(
+            f"SELECT @@global.max_allowed_packet, @@global.{_FLUSH}, @@global.{_DOUBLE}, @@default_storage_engine, "
+            "@@character_set_database, @@log_bin, @@binlog_format"
         ).fetchone()
-        number = tuple(int(part) for part in version.partition("-")[0].split(".")[:2])
-        if "mariadb" not in version.lower() or number < OLDEST:
-            raise UnavailableError(f"{self.place} is version {version}. Koinon needs MariaDB 10.11 or newer: use that.")
         if encoding != "utf8mb4":
             raise UnavailableError(
                 f"{self.place} keeps text as {encoding}, which can't hold every name. ALTER DATABASE {self._name} CHARACTER SET utf8mb4."
@@ -245,6 +277,8 @@ class MariaDB:
             raise UnavailableError(f"{self.place} writes its binary log as statements, which loses rows: set binlog_format = ROW or MIXED.")
         if int(flush) != 1 and _FLUSH not in self._accepted:
             raise servers.refuse_unsafe(self.place, _FLUSH, str(flush), "1", f"set {_FLUSH} = 1 for the server")
+        if str(double) in ("0", "OFF") and _DOUBLE not in self._accepted:
+            raise servers.refuse_unsafe(self.place, _DOUBLE, "off", "on", f"set {_DOUBLE} = on for the server")
 
     def connect(self) -> Connection:
         return self._connect()
@@ -371,18 +405,22 @@ class MariaDB:
         self.begin(connection)
         connection.execute("SELECT write_seq FROM zone_state WHERE id = 1 FOR UPDATE")
 
-    def explain(self, error: BaseException) -> str:
+    def explain(self, error: BaseException, *, serving: bool = True) -> str:
         code = _code(error)
         text = " ".join(str(part) for part in error.args) or str(error)
+        if isinstance(error, pymysql.NotSupportedError):
+            return f"{self.place} can't be used: {text}. Koinon needs MariaDB 10.11 or newer: use that."
         if code in _AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
         if code in _GONE:
-            return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
+            return servers.unusable(self.place, text, serving=serving)
+        if remedy := _NO_SESSION.get(code):
+            return servers.unusable(self.place, text, remedy, serving=serving)
         if code in (1021, 1114, 1030, 3):
             return f"{self.place} has no space left ({text}). Free it there; nothing was changed."
-        if code in (1044, 1045, 1142, 1143, 1227):
+        if code in (1044, 1142, 1143, 1227):
             return f"{self.place}: the user has too few rights ({text}). Grant ALL ON {self._name}.* to it; nothing was changed."
-        if code == 1290:
+        if code in (1290, 1836):
             return f"{self.place} does not take writes ({text}). Name its primary; nothing was changed."
         return f"{self.place} refused: {text}."
 

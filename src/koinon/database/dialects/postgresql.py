@@ -9,11 +9,13 @@ Source:   PostgreSQL 15 manual: 13.2 Transaction Isolation, 34.1 libpq connectio
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from koinon.database.dialects import servers
@@ -29,6 +31,7 @@ _ALONE: Final = int.from_bytes(b"koinon")
 _QUERIED_AT_ONCE: Final = 20  # rows may be long
 _DURABILITY: Final = {
     "fsync": ("on", "set fsync = on in postgresql.conf"),
+    "full_page_writes": ("on", "set full_page_writes = on in postgresql.conf"),
     "synchronous_commit": ("on, local, remote_write or remote_apply", "set synchronous_commit = on for the server and for this role"),
 }
 #: Sessions like ours that have changed the row which orders writers, and of which the server expects the rest of a pipeline.
@@ -39,6 +42,23 @@ _STALLED: Final = f"""
     AND l.mode = 'RowExclusiveLock' AND l.granted AND a.usename = current_user AND a.application_name = 'koinon' AND a.state = 'active'
     AND a.wait_event = 'ClientRead' AND a.xact_start < clock_timestamp() - INTERVAL '{servers.LOCK_WAIT_S} s'"""
 _STALLED_FOR_S: Final = 0.2
+#: What libpq and the server say when no session comes about, and what to do. There is no SQLSTATE then, and a server may use other words.
+_NO_SESSION: Final = (
+    (re.compile(r'database ".*" does not exist'), "Make it, with ENCODING 'UTF8' TEMPLATE template0, or mend the name in the address."),
+    (re.compile(r"pg_hba\.conf"), "Let it in there; where it says 'no encryption', TLS is wanted: sslmode=require in the address."),
+    (
+        re.compile(r'authentication failed|no password supplied|role ".*" does not exist|not permitted to log in|CONNECT privilege'),
+        "Mend the user and the password in the address, or that role's rights.",
+    ),
+    (
+        re.compile(r"SSL|certificate"),
+        "Mend sslmode and the files that go with it in the address, or the server's certificate.",
+    ),
+    (re.compile(r"read-only|hot standby"), "It takes no writes: name its primary, or set default_transaction_read_only = off."),
+    (re.compile(r"too many|connection slots"), "It has no connection left: end others, or raise max_connections or the limit of the role."),
+    (re.compile(r"not currently accepting connections"), "ALTER DATABASE ... ALLOW_CONNECTIONS true."),
+    (re.compile(r"is bad: invalid"), "Mend the address."),
+)
 
 
 class PostgreSQL:
@@ -60,6 +80,10 @@ class PostgreSQL:
 
     def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
         self._url = url if "target_session_attrs=" in url else f"{url}{'&' if '?' in url else '?'}target_session_attrs=read-write"
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:  # it names an option that libpq does not know, or is no address
+            raise UnavailableError(f"[database] url: {' '.join(str(error).split())}. Mend the address.") from error
         self._accepted = accepted
         self.place = f"PostgreSQL at {without_password(url)}"
 
@@ -94,7 +118,8 @@ class PostgreSQL:
         if not may_create:
             raise UnavailableError(
                 f"{self.place}: {raw.info.user} may not make tables in the schema {schema or 'public'}. As a superuser: "
-                f"GRANT CREATE, USAGE ON SCHEMA {schema or 'public'} TO {raw.info.user}, or let that role own the database."
+                f"GRANT CREATE, USAGE ON SCHEMA {schema or 'public'} TO {raw.info.user}, or let that role own the database. "
+                "Its search_path must name the schema."
             )
 
     def connect(self) -> Connection:
@@ -215,19 +240,27 @@ class PostgreSQL:
         connection.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")
         connection.execute("COMMIT")
 
-    def explain(self, error: BaseException) -> str:
+    def explain(self, error: BaseException, *, serving: bool = True) -> str:
         text = " ".join(str(error).split())
         code = error.sqlstate if isinstance(error, psycopg.Error) else None
         if code in AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
         if isinstance(error, psycopg.IntegrityError):
             return f"{self.place} refused: {text}."
+        if code is None:
+            text = text.rpartition("All failures were: ")[2]  # of several hosts; before it, the last one's
+            for words, remedy in _NO_SESSION:
+                if words.search(text):
+                    return servers.unusable(self.place, text, remedy, serving=serving)
         if code is None or code.startswith(ENDED):
-            return f"{self.place} can't be reached ({text}). Nothing was changed; this zone goes on when it can."
+            return servers.unusable(self.place, text, serving=serving)
         if code[:2] == "53":
             return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."
         if code == "42501":
-            return f"{self.place}: the role has too few rights ({text}). Grant them; nothing was changed."
+            return (
+                f"{self.place}: the role has too few rights ({text}). As the owner of the tables: GRANT ALL ON ALL TABLES IN SCHEMA ... "
+                "TO that role, and the same for ALL SEQUENCES; nothing was changed."
+            )
         if code in ("25006", "25P02"):
             return f"{self.place} does not take writes ({text}). Name its primary, or add target_session_attrs=read-write to the address."
         return f"{self.place} refused: {text}."

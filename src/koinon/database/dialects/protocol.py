@@ -162,8 +162,13 @@ class Dialect(Protocol):
     def await_own_end(self, connection: Connection) -> None:
         """On a new session: wait until a transaction of ours whose COMMIT failed has ended, one way or the other."""
 
-    def explain(self, error: BaseException) -> str:
-        """Say what a driver error means for an operator."""
+    def explain(self, error: BaseException, *, serving: bool = True) -> str:
+        """Say what a driver error means for an operator.
+
+        Args:
+            error: of the driver, also one that comes of connecting.
+            serving: whether a zone runs on this database and tries again by itself.
+        """
 
     def free_bytes(self) -> int | None:
         """Space that is left for the database; None if it can't be known from here."""

@@ -14,9 +14,6 @@ from typing import Final
 
 from koinon.errors import UnavailableError
 
-#: Names of settings of the server that cost durability or safety, which an operator can accept.
-UNSAFE: Final = ("fsync", "synchronous_commit", "innodb_flush_log_at_trx_commit")
-
 #: A row that somebody else holds for longer than this fails the group; it is tried again then.
 LOCK_WAIT_S: Final = 2
 CONNECT_TIMEOUT_S: Final = 5
@@ -54,6 +51,20 @@ def be_alone(place: str, attempt: Callable[[], bool]) -> None:
                 f"{place} is being made ready by another koinon server, or is in use by an older one. Wait for the first, stop the second."
             )
         time.sleep(0.05)
+
+
+def unusable(place: str, text: str, remedy: str = "", *, serving: bool) -> str:
+    """Say that no session comes about: a running zone tries again by itself, other programs end.
+
+    Args:
+        place: of the dialect.
+        text: what driver and server say.
+        remedy: what to do about it; empty if nobody seems to be there.
+        serving: see ``Dialect.explain``.
+    """
+    remedy = remedy or ("" if serving else "Start it, or mend the address.")
+    next_step = "; this zone goes on when it can." if serving else "."
+    return f"{place} can't be reached ({text}). {remedy}{' ' if remedy else ''}Nothing was changed{next_step}"
 
 
 def refuse_unsafe(place: str, name: str, value: str, needed: str, remedy: str) -> UnavailableError:

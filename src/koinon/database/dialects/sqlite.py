@@ -187,7 +187,7 @@ class SQLite:
     def await_own_end(self, connection: protocol.Connection) -> None:
         """It has ended with the call that failed."""
 
-    def explain(self, error: BaseException) -> str:
+    def explain(self, error: BaseException, *, serving: bool = True) -> str:
         text = str(error)
         if "full" in text:
             return f"The disk of {self.path.parent} is full ({text}). Free space there; nothing was changed."

@@ -24,14 +24,22 @@ def version(dialect: Dialect, connection: Connection) -> str:
 
 
 def upgrade(dialect: Dialect, until: str = HEAD) -> None:
-    """Bring a database to a version, each one on the way in one transaction as far as the engine can."""
+    """Bring a database to a version, each one on the way in one transaction as far as the engine can.
+
+    Raises:
+        the driver's own error.
+    """
     from alembic import command  # 250 ms that a start without migrations need not pay
     from alembic.config import Config
     from sqlalchemy import NullPool, create_engine
+    from sqlalchemy.exc import DBAPIError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     engine = create_engine(f"{dialect.alchemy}://", creator=dialect.migrator, poolclass=NullPool)
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, until)
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, until)
+    except DBAPIError as error:
+        raise error.orig or error from error
