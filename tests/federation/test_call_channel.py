@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -18,14 +18,16 @@ from starlette.types import ASGIApp, Message
 
 from koinon.database.writer import Request as WriteRequest
 from koinon.database.writer import Written
-from koinon.errors import ActionError
+from koinon.errors import ActionError, OutcomeUnknownError, UnavailableError
 from koinon.federation import call_channel, call_stream
 from koinon.federation.assertion import Assertion
 from koinon.federation.call_channel import CallChannel
 from koinon.federation.call_stream import CallStream
+from koinon.federation.forwarding import Forwarding
 from koinon.federation.keys import client_context
 from koinon.federation.link import Interrupted, Link, Refused, Unreachable
 from koinon.federation.links import read_signer
+from koinon.settings import FederationSettings
 from koinon.statements.commits import Position
 from koinon.wire import redirects
 from koinon.wire.redirects import Answered, Asked, Failure, Pieces, Redirect, Success, piece
@@ -150,6 +152,33 @@ def test_a_request_id_that_no_log_may_hold_ends_the_channel(tmp_path: Path, requ
             with pytest.raises(Interrupted):
                 await channel.ask(msgspec.structs.replace(call("say x"), request_id=request_id), timeout_s=10)
             assert await channel.ask(call("say y"), timeout_s=10) == Success("y", HEAD)
+
+    run(test)
+
+
+def test_what_the_master_may_have_done_is_unknown_also_when_this_zone_can_ask_no_more(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with channel_at(tmp_path) as (zone, channel):
+            asked: list[Link] = []
+
+            class Links:
+                """Once its own database is away, or the federation left, a zone knows no master."""
+
+                def master(self) -> Link:
+                    if asked:
+                        raise UnavailableError("This zone is in no federation.")
+                    asked.append(channel.link)
+                    return channel.link
+
+            settings = FederationSettings(redirect_timeout_s=0.5)
+            forwarding = Forwarding(zone.database, cast(Any, Links()), lambda: 0.0, settings)
+            try:
+                with pytest.raises(OutcomeUnknownError):
+                    await forwarding.redirect("one.user.update", b"fail", "0" * 32)
+                with pytest.raises(UnavailableError, match="no federation"):
+                    await forwarding.redirect("one.user.update", b"fail", "1" * 32)
+            finally:
+                await forwarding.close()
 
     run(test)
 

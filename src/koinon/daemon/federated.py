@@ -383,7 +383,7 @@ class Federated:
             raise ActionError("Only a slave can load a snapshot from its master.")
         try:
             head = await self._applier.resync()
-        except (LinkError, SnapshotError, Overtaken, OSError) as error:
+        except (LinkError, SnapshotError, Overtaken) as error:
             raise UnavailableError(f"The snapshot could not be loaded: {error}. This zone is as it was.") from error
         except OSError as error:
             cause = f"{error.filename or 'the state directory'}: {error.strerror or error}"

@@ -125,6 +125,10 @@ class Forwarding:
                 cause = error.text
             except Interrupted as error:
                 taken, cause = True, str(error)
+            except UnavailableError as error:  # this zone can't ask any more, but what it has asked may be done
+                if not taken:
+                    raise
+                cause = error.text
             except (Unreachable, LinkError) as error:
                 if not taken:
                     raise UnavailableError(f"{_NO_MASTER}: {error}. Nothing was changed.") from error
