@@ -23,9 +23,9 @@ def load(tx: ReadTx) -> SignedFrame:
 def keep(tx: ZoneTx, proof: SignedFrame) -> None:
     """Keep it in place of the one before."""
     drop(tx)
-    tx.execute("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (_NAME, msgspec.msgpack.encode(proof)))
+    tx.later("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (_NAME, msgspec.msgpack.encode(proof)))
 
 
 def drop(tx: ZoneTx) -> None:
     """Forget it: the history that it vouched for is no longer ours."""
-    tx.execute("DELETE FROM federation_setting WHERE name = ?", (_NAME,))
+    tx.later("DELETE FROM federation_setting WHERE name = ?", (_NAME,))
