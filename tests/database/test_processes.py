@@ -89,6 +89,29 @@ def test_processes_write_one_log_and_read_what_the_other_wrote_at_once(tmp_path:
     asyncio.run(run())
 
 
+def test_calls_that_came_in_together_ask_once_and_a_later_one_asks_anew(tmp_path: Path, engine: str) -> None:
+    def name(database: Database, since: int) -> str:
+        with database.read(since) as tx:
+            row = tx.row("user_pool", 0)
+        assert row is not None
+        return row.name
+
+    async def run() -> None:
+        async with opened(tmp_path, 1 if engine == "sqlite" else 2) as databases:
+            writer, reader = databases[0], databases[-1]
+            await writer.write_shared("add", add_user("old"))
+            came = reader.looks()
+            assert name(reader, came) == "old"
+            looked = reader.looks()
+            assert looked > came
+            assert name(reader, came) == "old"
+            assert reader.looks() == looked
+            await writer.write_shared("rename", rename("new"))
+            assert name(reader, looked) == "new"
+
+    asyncio.run(run())
+
+
 @pytest.mark.usefixtures("servers")
 def test_what_one_process_commits_releases_those_who_wait_in_another_and_names_the_rows(tmp_path: Path) -> None:
     async def run() -> None:

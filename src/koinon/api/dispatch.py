@@ -156,18 +156,18 @@ class Dispatcher:
             bound = self._bindings[call.name]
             if not call.authenticates:
                 return Answer(xmlrpc.encode_result(bound.run(*arguments)))
-            if not call.writes and not bound.in_thread:
+            if not call.writes and not bound.in_thread and not self._database.asks:
                 with self._database.read() as tx:
                     caller = self._login.remembered(arguments[0], tx, tx.state.zone_id, clock.now_s())
                     if caller is not None:
                         return _success(self._read(call, bound, tx, caller, arguments[1:], NO_TERMS).value)
         except Exception as error:
             return _refused(call, error)
-        return self._finish(call, arguments, body)
+        return self._finish(call, arguments, body, self._database.looks())
 
-    async def _finish(self, call: Call, arguments: list[Any], body: bytes) -> Answer:
+    async def _finish(self, call: Call, arguments: list[Any], body: bytes, since: int) -> Answer:
         try:
-            reply = await self._answer(call, arguments[0], arguments[1:], NO_TERMS, body)
+            reply = await self._answer(call, arguments[0], arguments[1:], NO_TERMS, body, since=since)
             return _success(reply.value, None if reply.readable else reply.position)
         except Exception as error:
             return _refused(call, error)
@@ -191,11 +191,13 @@ class Dispatcher:
         except Exception as error:
             raise _defect(call, error) from error
 
-    async def _answer(self, call: Call, session: str, arguments: list[Any], terms: Terms, body: bytes = b"") -> Reply:
+    async def _answer(
+        self, call: Call, session: str, arguments: list[Any], terms: Terms, body: bytes = b"", *, since: int | None = None
+    ) -> Reply:
         bound = self._bindings[call.name]
         if terms.after is not None:
             await self._reach(terms.after)
-        with self._database.read() as tx:
+        with self._database.read(since) as tx:
             state = tx.state
             caller = self._login.remembered(session, tx, state.zone_id, clock.now_s())
             reply = None if caller is None else self._read_now(call, bound, tx, caller, arguments, terms)

@@ -82,6 +82,7 @@ class Database:
         reserve_bytes: see Writer.
 
     Attributes:
+        asks: whether a read of the present state has to ask a server.
         lease: which process does the work that only one should do.
     """
 
@@ -95,6 +96,8 @@ class Database:
         self._state = read_state(self._reader)
         self._threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._listeners: list[Callable[[CommitNotice], None]] = []
+        self._looks = 0
+        self.asks = dialect.waits
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._order = count()
         self._tidying: asyncio.Task[None] | None = None
@@ -157,22 +160,41 @@ class Database:
         """The newest committed state that this process knows of."""
         return self._state
 
-    def read(self) -> ReadTx:
+    def looks(self) -> int:
+        """How often the present state was looked at: what to give ``read`` for ``since``."""
+        return self._looks
+
+    def read(self, since: int | None = None) -> ReadTx:
         """A short read, inline on the loop, for a ``with``: cached rows, checked against the database's present state.
+
+        Args:
+            since: what ``looks`` was when the call came for which this is. Whoever has looked since then has looked for it too: calls that
+                come in together ask a server once.
 
         Raises:
             UnavailableError: (also inside the ``with``) the database does not answer.
         """
         if self._reader_lost:
             raise UnavailableError(self._reader_lost)
+        state = self._cache.state
+        if state is None or since is None or self._looks == since:
+            state = self._look()
+        return _ShortRead(self._reader, state, self._cache, self._dialect.driver_error, self._read_failed)
+
+    def _look(self) -> ZoneState:
+        """Ask for the present state, and make the cache right for it."""
+        known = self._cache.state
+        if known is None or known.write_seq < self._state.write_seq:
+            known = self._state
         try:
-            state = newest_state(self._reader, self._cache.state)
+            state = newest_state(self._reader, known)
         except self._dialect.driver_error as error:
             raise self._read_failed(error) from error
+        self._looks += 1
         self._cache.advance(state)
         if state.write_seq > self._state.write_seq and self._watch is not None:
             asyncio.get_running_loop().call_soon(self._others_committed, state)
-        return _ShortRead(self._reader, state, self._cache, self._dialect.driver_error, self._read_failed)
+        return state
 
     def _read_failed(self, error: Exception) -> UnavailableError:
         reason = self._dialect.explain(error)

@@ -273,7 +273,19 @@ class SharedTx(ZoneTx):
 
 
 class ApplyTx(ZoneTx):
-    """The applier's transaction. Its first statement must be ``claim``. A long job is a generator: readers get the loop at each step."""
+    """The applier's transaction. What it does first must be ``claim``. A long job is a generator: readers get the loop at each step.
+
+    Args:
+        connection: the writer's.
+        state: as of the group's first statement.
+        dialect: its engine.
+        derivations: who keeps derived rows.
+        changes: gets what this job does.
+        known_digests: those stored for each table, if the writer knows them; else they are read.
+
+    Attributes:
+        left_digests: what is stored once this is durable, if all of it is known.
+    """
 
     def __init__(
         self,
@@ -282,18 +294,21 @@ class ApplyTx(ZoneTx):
         dialect: Dialect,
         derivations: Sequence[Derivation],
         changes: Changes,
+        known_digests: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(connection, state, None, changes)
         self._row_changes = RowChanges(self, dialect, derivations, changes.touched, changes.rows)
-        self._digests: dict[str, int] = {}
+        self._digests = dict(known_digests or {})
+        self._moved: set[str] = set()  # tables whose stored digest is not yet that of ``_digests``
+        self.left_digests: Mapping[str, int] | None = None
 
     def claim(self, old: Head) -> None:
-        """Make sure that this zone still stands at ``old``, and keep others from moving it.
+        """Make sure that this zone still stands at ``old``; nobody else can move it, for the group's first statement has locked its row.
 
         Raises:
             Overtaken: it does not.
         """
-        if not self.execute("UPDATE zone_state SET position = position WHERE position = ? AND chain = ?", (old.position.index, old.chain)):
+        if (self.state.position, self.state.chain) != (old.position.index, old.chain):
             raise Overtaken(f"this zone is no longer at {old.position}")
 
     def change(self, change: RowChange) -> None:
@@ -358,16 +373,25 @@ class ApplyTx(ZoneTx):
         self._fold_deltas()
         return {table: digest.to_bytes(value) for table, value in self._digests.items()}
 
+    def replace_digests(self, digests: Mapping[str, int]) -> None:
+        """Go on from these digests instead of the stored ones; ``set_head`` stores them."""
+        self._digests = dict(digests)
+        self._moved.update(digests)
+
     def _fold_deltas(self) -> None:
         if not self._digests:
             self._digests = {table: digest.from_bytes(value) for table, value in super().digests().items()}
         for table, delta in self._row_changes.deltas.items():
             self._digests[table] = digest.add(self._digests[table], digest.to_bytes(delta))
+            self._moved.add(table)
         self._row_changes.deltas.clear()
 
     def set_head(self, head: Head) -> None:
         """Move this zone to another head and store the digests that belong to its rows."""
-        self.later(SET_DIGEST, *[(value, table) for table, value in self.digests().items()])
+        self._fold_deltas()
+        self.later(SET_DIGEST, *[(digest.to_bytes(self._digests[table]), table) for table in sorted(self._moved)])
+        self._moved.clear()
+        self.left_digests = self._digests
         self.later(
             "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
         )

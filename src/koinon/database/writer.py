@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 from typing import Any, Final, Generic, TypeVar
@@ -91,8 +91,8 @@ class _Job:
     """One waiting job, and what its last run left."""
 
     __slots__ = (
-        "alone", "deltas", "error", "frees_space", "future", "head", "keeps_state", "kind", "repeated", "request", "run", "statements",
-        "texts", "value", "what",
+        "alone", "deltas", "digests", "error", "frees_space", "future", "head", "keeps_state", "kind", "repeated", "request", "run",
+        "statements", "texts", "value", "what",
     )  # fmt: skip
 
     def __init__(self, kind: type[ZoneTx], what: str, run: Callable[[Any], Any], request: Request | None, frees_space: bool) -> None:
@@ -119,6 +119,7 @@ class _Job:
         self.statements: list[RowChange] = []
         self.texts: tuple[str, ...] = ()
         self.deltas: dict[str, int] = {}
+        self.digests: Mapping[str, int] | None = None  # all that are stored once it is durable, if it says so
         self.keeps_state = self.kind is SharedTx  # what the zone is stays as it was: only its position and versions move
         self.head: Position | None = None
         self.repeated: Position | None = None
@@ -305,8 +306,7 @@ class Writer:
                     self._settle(run, error)
                 else:
                     self._cache.learn(run.after, run.changes.rows)
-        if run.commits and not any(job.error for job in run.survivors):
-            self._digests_at = run.after.write_seq
+        self._keep_digests(run)
         self._answer(group, run)
         if any(job.error is None for job in run.survivors):
             self._listener(CommitNotice(run.after, run.commits, frozenset(run.changes.touched)))
@@ -366,9 +366,9 @@ class Writer:
             after = state
             if survivors:
                 self._require_transaction()  # or the log would be written outside of one
+                if not any(job.statements for job in survivors):
+                    self._sign(state.write_seq)
                 commits, after = self._log_survivors(survivors, state, changes.touched)
-                if not commits:
-                    self._sign(after.write_seq)
                 connection.flush()  # not with COMMIT: that a row was not found is known only here
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
@@ -390,8 +390,10 @@ class Writer:
             if job.kind is SharedTx:
                 self._run_shared(job, state, changes)
             elif job.kind is ApplyTx:
-                value = job.run(ApplyTx(connection, state, self._dialect, self._derivations, changes))
+                tx = ApplyTx(connection, state, self._dialect, self._derivations, changes, self._known_digests(state))
+                value = job.run(tx)
                 job.value = (yield from value) if isinstance(value, Generator) else value
+                job.digests = tx.left_digests
             else:
                 job.value = job.run(ZoneTx(connection, state, self._cache, changes))
         except Exception as error:
@@ -480,12 +482,26 @@ class Writer:
         known = all(job.keeps_state for job in survivors)
         return tuple(commits), _after(state, head, touched, noted) if known else read_state(self._connection)
 
+    def _known_digests(self, state: ZoneState) -> dict[str, int] | None:
+        """The digests before this group, if this writer's own last group left them."""
+        return self._digests if self._digests_at == state.write_seq - 1 else None
+
     def _present_digests(self, tx: ZoneTx, state: ZoneState) -> dict[str, int]:
-        """The digests before this group, to be changed in place; read unless this writer's own last group left them."""
-        if self._digests_at != state.write_seq - 1:
-            self._digests = {table: digest.from_bytes(value) for table, value in tx.digests().items()}
+        """The digests before this group, to be changed in place."""
+        known = self._known_digests(state)
         self._digests_at = -1  # until the group is durable
+        self._digests = {table: digest.from_bytes(value) for table, value in tx.digests().items()} if known is None else known
         return self._digests
+
+    def _keep_digests(self, run: _Run) -> None:
+        """Remember the digests that a group has left, if it is durable and said which."""
+        if not run.survivors or any(job.error for job in run.survivors):
+            return
+        applied = run.survivors[0].digests
+        if applied is not None:
+            self._digests = dict(applied)
+        if run.commits or applied is not None:
+            self._digests_at = run.after.write_seq
 
     @staticmethod
     def _make_commit(job: _Job, state: ZoneState, head: Head, digests: dict[str, int]) -> LoggedCommit:

@@ -18,14 +18,14 @@ def recall(tx: ReadTx, name: Name) -> bytes | None:
 def remember(tx: ZoneTx, name: Name, value: bytes) -> None:
     """Keep a value in place of the one before."""
     forget(tx, name)
-    tx.execute("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (name, value))
+    tx.later("INSERT INTO federation_setting (name, value) VALUES (?, ?)", (name, value))
 
 
 def forget(tx: ZoneTx, name: Name) -> None:
     """Drop a value."""
-    tx.execute("DELETE FROM federation_setting WHERE name = ?", (name,))
+    tx.later("DELETE FROM federation_setting WHERE name = ?", (name,))
 
 
 def forget_all(tx: ZoneTx) -> None:
     """Drop every value: this zone leaves the federation, or comes to another."""
-    tx.execute("DELETE FROM federation_setting")
+    tx.later("DELETE FROM federation_setting")

@@ -354,21 +354,18 @@ def _apply(
 
 
 def _sum_digests(tx: ApplyTx) -> None:
-    """Make the stored digests those of the rows that are there: after a hand edit they are not, and changes are counted from them."""
+    """Count from the digests of the rows that are there: after a hand edit the stored ones are others."""
+    digests = {}
     for table in SHARED_TABLES:
         total = digest.EMPTY
         for (row_hash,) in tx.stream(f"SELECT row_hash FROM {table}"):  # noqa: S608 - our own names
             total = digest.add(total, bytes(row_hash))
-        _set_digest(tx, table, total)
+        digests[table] = total
     total = digest.EMPTY
     for table, row_hash in tx.fetch("SELECT tablename, row_hash FROM pool_control"):
         if table in SHARED_TABLES and row_hash is not None:
             total = digest.add(total, bytes(row_hash))
-    _set_digest(tx, COUNTERS, total)
-
-
-def _set_digest(tx: ApplyTx, table: str, total: int) -> None:
-    tx.execute("UPDATE shared_digest SET digest = ? WHERE tablename = ?", (digest.to_bytes(total), table))
+    tx.replace_digests({**digests, COUNTERS: total})
 
 
 def _take_reigns(tx: ApplyTx, records: Iterable[bytes]) -> None:
