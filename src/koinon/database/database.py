@@ -166,7 +166,10 @@ class Database:
         if self._reader_lost:
             raise UnavailableError(self._reader_lost)
         try:
-            state = newest_state(self._reader, self._cache.state)
+            known = self._cache.state
+            if known is not None and known.write_seq < self._state.write_seq:
+                known = None  # something was written since, and asking first whether would be one more round trip
+            state = newest_state(self._reader, known)
         except self._dialect.driver_error as error:
             raise self._read_failed(error) from error
         self._cache.advance(state)
