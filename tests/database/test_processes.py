@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from harness import engines
-from koinon.database import recent
+from koinon.database import recent, watch
 from koinon.database.database import Database
 from koinon.database.lease import LENGTH_S
 from koinon.database.state import CommitNotice
@@ -32,11 +32,11 @@ def servers(engine: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Path, count: int) -> AsyncIterator[list[Database]]:
+async def opened(path: Path, count: int, hints: Path | None = None) -> AsyncIterator[list[Database]]:
     found: list[Database] = []
     try:
         for _ in range(count):
-            found.append(Database.open(engines.url(path / "koinon.db")))
+            found.append(Database.open(engines.url(path / "koinon.db"), hints=hints))
             found[-1].start()
         yield found
     finally:
@@ -127,6 +127,45 @@ def test_what_one_process_commits_releases_those_who_wait_in_another_and_names_t
             assert heard[0].state.head == one.state().head
             await two.write_shared("add", add_user())
             assert (heard[-1].changed, len(heard[-1].commits)) == (frozenset({("user_pool", 2)}), 1)
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_hint_makes_a_process_look_long_before_it_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seldom_s, times = 2.5, 6
+    monkeypatch.setattr(watch, "OFTEN_S", seldom_s)
+    monkeypatch.setattr(watch, "SELDOM_S", seldom_s)
+
+    async def run() -> None:
+        async with opened(tmp_path, 2, hints=tmp_path / "processes") as (one, two):
+            async with asyncio.timeout((times - 1) * seldom_s):  # by looking alone only the first could take less than its 2.5 s
+                for _ in range(times):
+                    written = await one.write_shared("add", add_user())
+                    assert await two.reached(written.head.index, 2 * seldom_s)
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_group_takes_along_what_comes_while_it_waits_for_another_process(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with opened(tmp_path, 1) as (database,):
+            heard: list[int] = []
+            database.on_commit(lambda notice: heard.append(len(notice.commits)))
+            waiting = database._writer._waiting
+            with engines.session(engines.url(tmp_path / "koinon.db")) as other:
+                other.execute("BEGIN")
+                other.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")
+                first = asyncio.create_task(database.write_shared("add", add_user()))
+                await asyncio.sleep(0)
+                await until(lambda: not waiting)
+                later = [asyncio.create_task(database.write_shared("add", add_user())) for _ in range(3)]
+                await until(lambda: len(waiting) == 3)
+                other.execute("COMMIT")
+            await asyncio.gather(first, *later)
+            assert heard == [4]
+            assert_log_is_whole(database)
 
     asyncio.run(run())
 

@@ -61,6 +61,7 @@ class Zone:
             accept=settings.database.accepted,
             derivations=[membership.MEMBERS, *quota_rows.DERIVATIONS],
             reserve_bytes=settings.database.disk_reserve_mib << 20,
+            hints=settings.state / "processes",
         )
         database.start()
         self._stopping.append(database.close)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -80,13 +81,14 @@ class Database:
         dialect: engine and place.
         derivations: who keeps rows that follow from shared rows.
         reserve_bytes: see Writer.
+        hints: see ``Hints``.
 
     Attributes:
         asks: whether a read of the present state has to ask a server.
         lease: which process does the work that only one should do.
     """
 
-    def __init__(self, dialect: Dialect, derivations: Sequence[Derivation], reserve_bytes: int) -> None:
+    def __init__(self, dialect: Dialect, derivations: Sequence[Derivation], reserve_bytes: int, hints: Path | None) -> None:
         self._dialect = dialect
         self._notes = Notes()
         self._cache = RowCache(self._notes)
@@ -104,10 +106,18 @@ class Database:
         cache = RowCache(self._notes) if dialect.waits else self._cache
         self._writer = Writer(dialect, derivations, self._notes, cache, reserve_bytes=reserve_bytes, listener=self._committed)
         self.lease = Lease(alone=not dialect.shared)
-        self._watch = Watch(dialect, self.lease, self._others_committed) if dialect.shared else None
+        self._watch = Watch(dialect, self.lease, self._others_committed, hints) if dialect.shared else None
 
     @classmethod
-    def open(cls, url: str, *, accept: Collection[str] = (), derivations: Sequence[Derivation] = (), reserve_bytes: int = 0) -> Database:
+    def open(
+        cls,
+        url: str,
+        *,
+        accept: Collection[str] = (),
+        derivations: Sequence[Derivation] = (),
+        reserve_bytes: int = 0,
+        hints: Path | None = None,
+    ) -> Database:
         """Open a database, bring its schema up to date, and on SQLite claim it for this process.
 
         Args:
@@ -115,6 +125,7 @@ class Database:
             accept: see there.
             derivations: see the class.
             reserve_bytes: see Writer.
+            hints: see ``Hints``.
 
         Raises:
             UnavailableError: another process serves it, it is newer than this program, it can't be opened, or is not fit.
@@ -123,7 +134,7 @@ class Database:
         try:
             dialect.claim()
             _make_ready(dialect)
-            return cls(dialect, derivations, reserve_bytes)
+            return cls(dialect, derivations, reserve_bytes, hints)
         except (dialect.driver_error, OSError) as error:
             dialect.release()
             raise UnavailableError(f"The database can't be opened. {dialect.explain(error, serving=False)}") from error
@@ -337,6 +348,8 @@ class Database:
 
     def _committed(self, notice: CommitNotice) -> None:
         """This process has made a group durable."""
+        if self._watch is not None:
+            self._watch.we_wrote()
         before, after = self._state.write_seq, notice.state.write_seq
         if after <= before:  # a later one, of another process, was seen first
             notice = msgspec.structs.replace(notice, state=self._state)

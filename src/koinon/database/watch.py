@@ -1,8 +1,8 @@
 """Keep an eye on what other processes of the same zone do: a thread with a session of its own.
 
 Path:     Database.start() -> Watch -> the newest state -> Database, which tells whoever listens; -> the lease -> lease.py
-Holds:    the loop never waits for it, and a server that hangs holds up nothing but this thread. It looks often while others write, and
-          seldom while nobody does.
+Holds:    the loop never waits for it, and a server that hangs holds up nothing but this thread. It looks at once when another process of
+          this machine says that it has written (hints.py), else often while others write, and seldom while nobody does.
 Why:      docs/decisions/0017-processes.md
 """
 
@@ -16,6 +16,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -23,6 +24,7 @@ import structlog
 from koinon import clock
 from koinon.database import lease
 from koinon.database.dialects.protocol import Connection, Dialect
+from koinon.database.hints import Hints
 from koinon.database.lease import Claimant, Lease, Seen
 from koinon.database.state import ZoneState
 from koinon.database.transactions import newest_state
@@ -49,12 +51,14 @@ class Watch:
         dialect: the engine, one that several processes may use.
         held: is told of each look at the lease, on the loop.
         seen: is told of a state that this thread had not seen before, on the loop.
+        hints: see ``Hints``.
     """
 
-    def __init__(self, dialect: Dialect, held: Lease, seen: Callable[[ZoneState], None]) -> None:
+    def __init__(self, dialect: Dialect, held: Lease, seen: Callable[[ZoneState], None], hints: Path | None) -> None:
         self._dialect = dialect
         self._lease = held
         self._seen = seen
+        self._hints = Hints(hints)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -72,6 +76,12 @@ class Watch:
         self._ending.set()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, _END_S)
+        if not self._thread.is_alive():
+            self._hints.close()
+
+    def we_wrote(self) -> None:
+        """This process has committed something: let the others look."""
+        self._hints.give()
 
     def others_write(self) -> None:
         """There was something to see: look often for a while."""
@@ -85,13 +95,14 @@ class Watch:
         connection: Connection | None = None
         known: ZoneState | None = None
         lease_due = 0.0
+        hinted = False
         while not self._ending.is_set():
             try:
                 if connection is None or self._dialect.is_gone(connection):
                     connection = self._connect_anew(connection)
                     known = None
-                newest = newest_state(connection, known)
-                if newest is not known:
+                newest = newest_state(connection, None if hinted else known)  # after a hint, no need to ask first whether it has moved
+                if known is None or newest.write_seq != known.write_seq:
                     known = newest
                     self._tell(self._seen, newest)
                 if clock.monotonic_s() >= lease_due:
@@ -110,7 +121,7 @@ class Watch:
                 connection = None
                 self._ending.wait(_RETRY_S)
                 continue
-            self._ending.wait(OFTEN_S if clock.monotonic_s() < self._busy_until else SELDOM_S)
+            hinted = self._hints.wait(OFTEN_S if clock.monotonic_s() < self._busy_until else SELDOM_S)
         if connection is not None:
             with contextlib.suppress(self._dialect.driver_error):
                 lease.give_up(connection, self.me)

@@ -237,10 +237,7 @@ class Writer:
                 await self._wake.wait()
                 continue
             group = [self._waiting.popleft()]
-            ids = {group[0].request_id}
-            while self._waiting and len(group) < GROUP_SIZE and group[0].groups_with(self._waiting[0], ids):
-                ids.add(self._waiting[0].request_id)
-                group.append(self._waiting.popleft())
+            self._fill(group)
             self._slice_began = time.perf_counter()
             try:
                 await self._run_to_end(group)
@@ -248,6 +245,13 @@ class Writer:
                 log.exception("write group failed", jobs=[job.what for job in group])
                 for job in group:
                     self._fail(job, DefectError(f"The write could not be made ({type(error).__name__}). The server's log says why."))
+
+    def _fill(self, group: list[_Job]) -> None:
+        """Take along what waits and may be in the same group."""
+        ids = {job.request_id for job in group}
+        while self._waiting and len(group) < GROUP_SIZE and group[0].groups_with(self._waiting[0], ids):
+            ids.add(self._waiting[0].request_id)
+            group.append(self._waiting.popleft())
 
     async def _run_to_end(self, group: list[_Job]) -> None:
         """Run a group; if its transaction gets lost, run its jobs again one by one."""
@@ -355,6 +359,8 @@ class Writer:
         except self._dialect.driver_error as error:
             self._dialect.rollback(connection)
             raise _Lost(self._dialect.explain(error)) from error
+        if defers and self._dialect.waits:
+            self._fill(group)  # with what came while this process waited for its turn
         self._cache.advance(msgspec.structs.replace(state, write_seq=state.write_seq - 1))
         changes = Changes()
         try:
