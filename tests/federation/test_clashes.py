@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from koinon.federation.clashes import Rows, find
 from koinon.objects.acl import Rule
 from koinon.statements.schema import AclRow, PoolRow
+
+pytestmark = pytest.mark.engines
 
 
 def row(oid: int, name: str, body: str = "") -> PoolRow:

@@ -22,6 +22,8 @@ from koinon.wire.messages import decode
 from koinon.wire.zone_operations import Existence as Answer
 from tests.federation.members import Zone, master_at, zone_at
 
+pytestmark = pytest.mark.engines
+
 
 def find(_tx: ReadTx, kind: Kind, oid: int) -> bool | None:
     """A zone with host 1, which has no networks of its own."""

@@ -10,6 +10,8 @@ from harness import engines
 from harness.zones import Federation, federation
 from tests.api.json_client import JsonClient
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture(scope="module")
 def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:

@@ -20,6 +20,8 @@ from koinon.wire.messages import encode
 from koinon.wire.zone_operations import OBJECT_DELETED, ObjectDeleted, ZoneOperation
 from tests.identity.site import ADMIN, Site
 
+pytestmark = pytest.mark.engines
+
 OWN, BRANCH, OTHER = 0, 100, 101
 KEY = trust.key_text(bytes(32))
 REQUEST_ID = "ab" * 16

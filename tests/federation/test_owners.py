@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from koinon.database import tables
 from koinon.federation.clashes import Rows
 from koinon.federation.owners import READS, Owned, strangers
 from koinon.statements.schema import SHARED_TABLES, PoolRow
+
+pytestmark = pytest.mark.engines
 
 
 def row(oid: int, name: str) -> PoolRow:

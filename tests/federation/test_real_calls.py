@@ -14,6 +14,8 @@ from harness.zones import Federation, federation
 from koinon.wire.calls import CALLS
 from tests.federation.exercises import EXERCISES, Exercise, Place
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture(scope="module")
 def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:

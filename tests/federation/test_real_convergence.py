@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from harness.replies import Caller
 from harness.zones import PATIENCE_S, Federation, federation
 
+pytestmark = pytest.mark.engines
+
 SHARED: Final = ("one.userpool.info", "one.grouppool.info", "one.acl.info", "one.vdcpool.info", "one.zonepool.info")
 DOCUMENT_TYPE: Final = 200
 #: What a call may fail with here: no right, no such object, its state, a wrong value, a taken name.

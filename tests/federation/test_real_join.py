@@ -13,6 +13,8 @@ import pytest
 
 from harness.zones import Federation, Zone, federation, invite, join
 
+pytestmark = pytest.mark.engines
+
 _numbers = itertools.count(1)
 
 

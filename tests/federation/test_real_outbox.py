@@ -16,6 +16,8 @@ from pyone.acl import OneAcl
 
 from harness.zones import Federation, NotThereYet, Zone, federation, wait_until
 
+pytestmark = pytest.mark.engines
+
 _numbers = itertools.count(1)
 
 

@@ -12,6 +12,8 @@ from pyone.acl import OneAcl
 
 from harness.zones import Federation, Zone, federation
 
+pytestmark = pytest.mark.engines
+
 _numbers = itertools.count(1)
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from harness import engines
 from harness.zones import Federation, Zone, federation, wait_until
+
+pytestmark = pytest.mark.engines
 
 
 def _create(zones: Federation, zone: Zone, name: str) -> int:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from harness.zones import Federation, Zone, federation
 
+pytestmark = pytest.mark.engines
+
 _numbers = itertools.count(1)
 
 

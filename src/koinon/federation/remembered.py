@@ -28,4 +28,4 @@ def forget(tx: ZoneTx, name: Name) -> None:
 
 def forget_all(tx: ZoneTx) -> None:
     """Drop every value: this zone leaves the federation, or comes to another."""
-    tx.later("DELETE FROM federation_setting")
+    tx.later("DELETE FROM federation_setting", ())
