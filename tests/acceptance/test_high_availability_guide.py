@@ -16,7 +16,7 @@ PAGE: Final = guide_page.GUIDES / "high-availability.md"
 
 
 def test_the_settings_of_the_page_are_taken(tmp_path: Path) -> None:
-    machines = Machines(tmp_path, "athens corinth")
+    machines = Machines(tmp_path, "athens corinth each front")  # the files of the last two are run by tests/database/test_patroni.py
     seen, shown = guide_page.follow(PAGE, machines.do)
     assert seen == shown
     for zone, engine in ((machines["athens"], "postgresql"), (machines["corinth"], "mysql")):

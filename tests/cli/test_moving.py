@@ -73,7 +73,7 @@ def test_a_zone_is_backed_up_restored_and_copied(config: Path, tmp_path: Path, m
     ("arguments", "code", "told"),
     [
         (("backup",), 2, "FILE"),
-        (("backup", "/nowhere/at/all"), 2, "No such file"),
+        (("backup", "/nowhere/at/all"), 1, "/nowhere/at is no directory"),
         (("restore", "/nowhere"), 2, "No such file"),
         (("restore", __file__), 1, "no backup of a zone"),
         (("database", "copy"), 2, "--to"),

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("json"), 2, settings={"login": {"password_hash": "sha256"}}) as zones:
         yield zones
 

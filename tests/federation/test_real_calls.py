@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("calls"), 2, settings={"server": {"sql_queries": True}}) as made:
         yield made
 

@@ -230,7 +230,7 @@ FITTING: Final = (
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def ground(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Ground]:
     with federation(tmp_path_factory.mktemp("convergence"), 2) as made:
         yield Ground(made)
 

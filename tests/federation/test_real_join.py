@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     """A master alone; each test brings its own newcomer."""
     with federation(tmp_path_factory.mktemp("join"), 1) as made:
         yield made

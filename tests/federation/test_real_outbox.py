@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def made(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("outbox"), 3) as zones:
         yield zones
 

@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("policy"), 3) as made:
         yield made
 

@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+def zones(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Federation]:
     with federation(tmp_path_factory.mktemp("servers"), 2) as made:
         yield made
 

@@ -150,6 +150,8 @@ class Federated:
         self._keeping = [asyncio.create_task(self._keep_settled(), name="roles")]
         if not self._database.lease.alone:
             self._keeping.append(asyncio.create_task(self._keep_agreed(), name="agreement"))
+        for task in self._keeping:
+            task.add_done_callback(_report_failure)
 
     async def stop(self) -> None:
         """Stop it all and say good-bye to the zones that follow."""

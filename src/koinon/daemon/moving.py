@@ -120,11 +120,13 @@ def back_up(settings: Settings, path: Path, *, with_keys: bool, tell: Tell) -> d
         tell: hears of the progress.
 
     Raises:
-        UnavailableError: the database can't be read, or the file is there.
+        UnavailableError: the database can't be read, the file is there, or its directory is not.
         OSError: the file can't be written; nothing is left of it.
     """
     if path.exists():
         raise UnavailableError(f"{path} is there already. Name another file, or remove it.")
+    if not path.parent.is_dir():
+        raise UnavailableError(f"{path.parent} is no directory. Make it, or name another file.")
     source = _dialect(settings)
     with _plain_errors(source), Reading(source) as reading:
         state = reading.state

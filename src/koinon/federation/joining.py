@@ -384,5 +384,9 @@ def _put_away(file: Path) -> Path | None:
     while target.exists():
         number += 1
         target = file.with_name(f"{file.name}.before-join.{number}")
-    file.rename(target)
+    try:
+        file.rename(target)
+    except OSError as error:  # the zone has joined all the same
+        log.warning("the old password can't be put away: it is of no use any more", file=str(file), error=str(error))
+        return None
     return target

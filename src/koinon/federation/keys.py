@@ -280,11 +280,16 @@ class KeyStore:
         return _stamp(self.certificate_file)
 
     def remove(self) -> None:
-        """Forget the federation: keys and certificates are gone for good."""
-        for file in (self.ca_key_file, self.zone_key_file, self.certificate_file, self.ca_file):
-            file.unlink(missing_ok=True)
-        if self.directory.exists():
-            _sync_directory(self.directory)
+        """Forget the federation: keys and certificates are gone for good. Raises KeyFileError."""
+        try:
+            for file in (self.ca_key_file, self.zone_key_file, self.certificate_file, self.ca_file):
+                file.unlink(missing_ok=True)
+            if self.directory.exists():
+                _sync_directory(self.directory)
+        except OSError as error:
+            raise KeyFileError(
+                f"{error.filename or self.directory}: {error.strerror or error}; the keys are of no use: remove it"
+            ) from error
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
