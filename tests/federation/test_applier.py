@@ -283,17 +283,24 @@ def test_a_frame_that_was_made_long_ago_tells_nothing_of_now(tmp_path: Path) -> 
     run(tmp_path, test)
 
 
+async def go_ahead(origin: Origin, copy: Copy) -> int:
+    """Let a copy write as if it were the master, until it has heard that it is ahead; the last index that both hold."""
+    await origin.add_users(4)
+    copy.follow()
+    await equal(origin, copy)
+    common = copy.database.state().position
+    await copy.stop()
+    await become(copy.database, "master", 1)
+    await copy.database.write_shared("own", add_user("own"))
+    await become(copy.database, "slave", 1)
+    copy.follow()
+    await until(lambda: copy.applier.status().state == "ahead")
+    return common
+
+
 def test_a_zones_word_alone_stops_nothing(tmp_path: Path) -> None:
     async def test(origin: Origin, copy: Copy) -> None:
-        await origin.add_users(4)
-        copy.follow()
-        await equal(origin, copy)
-        await copy.stop()
-        await become(copy.database, "master", 1)
-        await copy.database.write_shared("own", add_user("own"))
-        await become(copy.database, "slave", 1)
-        copy.follow()
-        await until(lambda: copy.applier.status().state == "ahead")
+        await go_ahead(origin, copy)
         assert origin.guard.halted is None
 
     run(tmp_path, test)
@@ -301,16 +308,7 @@ def test_a_zones_word_alone_stops_nothing(tmp_path: Path) -> None:
 
 def test_a_zone_that_is_ahead_keeps_its_own_in_a_file_when_an_operator_makes_it_load_a_snapshot(tmp_path: Path) -> None:
     async def test(origin: Origin, copy: Copy) -> None:
-        await origin.add_users(4)
-        copy.follow()
-        await equal(origin, copy)
-        common = copy.database.state().position
-        await copy.stop()
-        await become(copy.database, "master", 1)
-        await copy.database.write_shared("own", add_user("own"))
-        await become(copy.database, "slave", 1)
-        copy.follow()
-        await until(lambda: copy.applier.status().state == "ahead")
+        common = await go_ahead(origin, copy)
         await copy.applier.resync()
         await equal(origin, copy)
         (kept,) = (copy.state_dir / "forked").iterdir()
@@ -322,16 +320,8 @@ def test_a_zone_that_is_ahead_keeps_its_own_in_a_file_when_an_operator_makes_it_
 
 def test_what_cannot_be_kept_in_a_file_is_not_given_up(tmp_path: Path) -> None:
     async def test(origin: Origin, copy: Copy) -> None:
-        await origin.add_users(4)
-        copy.follow()
-        await equal(origin, copy)
-        await copy.stop()
-        await become(copy.database, "master", 1)
-        await copy.database.write_shared("own", add_user("own"))
-        await become(copy.database, "slave", 1)
+        await go_ahead(origin, copy)
         held = copy.database.state().head
-        copy.follow()
-        await until(lambda: copy.applier.status().state == "ahead")
         (copy.state_dir / "forked").write_text("in the way")
         with pytest.raises(FileExistsError):
             await copy.applier.resync()
