@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from koinon.api.bindings import Bindings, Bound
-from koinon.database.writer import Request
+from koinon.database.jobs import Request
 from koinon.errors import CloudError, InternalError, InvalidError, NotFoundError
 from koinon.objects.kinds import Kind
 from koinon.wire import xmlrpc

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from koinon.database.writer import Request
+from koinon.database.jobs import Request
 from koinon.errors import InternalError
 from koinon.wire import xmlrpc
 from tests.api.desk import ACTION, AUTHORIZATION, INTERNAL, NO_EXISTS, ONEADMIN, RPC_API, Desk, Failure, session

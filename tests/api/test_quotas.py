@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from koinon.database.writer import Request
+from koinon.database.jobs import Request
 from koinon.errors import InternalError
 from koinon.wire import xmlrpc as wire
 from koinon.wire.calls import CALLS, Call, Runs

@@ -153,7 +153,7 @@ def test_a_group_takes_along_what_comes_while_it_waits_for_another_process(tmp_p
         async with opened(tmp_path, 1) as (database,):
             heard: list[int] = []
             database.on_commit(lambda notice: heard.append(len(notice.commits)))
-            waiting = database._writer._waiting
+            waiting = database._writer._queue
             with engines.session(engines.url(tmp_path / "koinon.db")) as other:
                 other.execute("BEGIN")
                 other.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")

@@ -10,9 +10,9 @@ import pytest
 from harness import engines
 from koinon import clock
 from koinon.database.database import Database
+from koinon.database.jobs import Request
 from koinon.database.request_outcomes import expired, first_outcome, forget, remembering
 from koinon.database.transactions import SharedTx, ZoneTx
-from koinon.database.writer import Request
 from koinon.errors import ActionError, ReusedError, UnavailableError
 from koinon.federation.forwarding import request_of
 from koinon.federation.retention import Retention

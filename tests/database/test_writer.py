@@ -11,10 +11,10 @@ import pytest
 
 from harness import engines
 from koinon.database.database import Database
+from koinon.database.jobs import Request, Written
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import read_commits
 from koinon.database.transactions import ReadTx, SharedTx, ZoneTx
-from koinon.database.writer import Request, Written
 from koinon.errors import ActionError, BadArgumentError, InternalError, UnavailableError
 from koinon.statements import digest
 from koinon.statements.chain import extend

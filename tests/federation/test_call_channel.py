@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message
 
-from koinon.database.writer import Request as WriteRequest
-from koinon.database.writer import Written
+from koinon.database.jobs import Request as WriteRequest
+from koinon.database.jobs import Written
 from koinon.errors import ActionError, OutcomeUnknownError, UnavailableError
 from koinon.federation import call_channel, call_stream
 from koinon.federation.assertion import Assertion

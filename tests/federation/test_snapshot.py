@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from koinon import clock
+from koinon.database.jobs import Request
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ApplyTx, Overtaken, SharedTx
-from koinon.database.writer import Request
 from koinon.errors import UnavailableError
 from koinon.federation import snapshot_loading
 from koinon.federation.link import Link, LinkError

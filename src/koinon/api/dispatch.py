@@ -23,9 +23,9 @@ from koinon import clock
 from koinon.api import versions
 from koinon.api.bindings import Bindings, Bound
 from koinon.database.database import Database
+from koinon.database.jobs import Request, Written
 from koinon.database.request_outcomes import first_outcome, remembering
 from koinon.database.transactions import ReadTx
-from koinon.database.writer import Request, Written
 from koinon.errors import ActionError, CloudError, DefectError, InvalidError, UnavailableError
 from koinon.federation.forwarding import Forwarding, request_of
 from koinon.identity import zones

@@ -25,12 +25,13 @@ from koinon.database.closed import require_open
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.dialects.queries import Table
+from koinon.database.jobs import Request, Written
 from koinon.database.lease import Lease
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
 from koinon.database.watch import Watch, process_name
-from koinon.database.writer import Request, Writer, Written
+from koinon.database.writer import Writer
 from koinon.errors import ActionError, UnavailableError
 
 T = TypeVar("T")

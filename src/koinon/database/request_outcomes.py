@@ -14,9 +14,9 @@ import msgspec
 
 from koinon import clock
 from koinon.database.cursor import Cursor, ReadCursor
+from koinon.database.jobs import Request
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import SharedTx, ZoneTx
-from koinon.database.writer import Request
 from koinon.errors import ReusedError
 from koinon.statements.commits import Position
 

@@ -1,6 +1,6 @@
 """The log as it lies in the database: ``federation_commit`` holds a commit's header, ``federation_log`` its statements.
 
-Path:     writer.py and ApplyTx write it; the stream, the status and the purge read it here.
+Path:     group_log.py and ApplyTx write it; the stream, the status and the purge read it here.
 Holds:    indexes are contiguous from the oldest kept to the zone's position; nothing is ever cut inside a commit.
 """
 

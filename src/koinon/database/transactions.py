@@ -2,7 +2,7 @@
 
 ReadTx reads; ZoneTx writes this zone's own tables; SharedTx, on the master or a standalone zone only, also writes the shared ones and so
 the log; ApplyTx, for the applier only, takes over what the master's log says.
-Path:     database.py hands them out; writer.py runs the writing ones in groups.
+Path:     database.py hands them out; write_group.py runs the writing ones.
 """
 
 from __future__ import annotations

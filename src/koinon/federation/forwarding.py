@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from koinon import clock
 from koinon.database.database import Database
-from koinon.database.writer import Request, Written
+from koinon.database.jobs import Request, Written
 from koinon.errors import CloudError, DefectError, InvalidError, OutcomeUnknownError, RemoteError, UnavailableError
 from koinon.federation.call_channel import CallChannel
 from koinon.federation.link import Interrupted, LinkError, Refused, Unreachable

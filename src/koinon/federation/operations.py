@@ -19,8 +19,8 @@ from typing import Final
 import structlog
 
 from koinon.database.database import Database
+from koinon.database.jobs import Request
 from koinon.database.transactions import SharedTx
-from koinon.database.writer import Request
 from koinon.errors import ActionError, UnavailableError
 from koinon.federation import trust
 from koinon.federation.replies import Reply, bad_request
