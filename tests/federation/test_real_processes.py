@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from harness.replies import Caller
-from harness.zones import PATIENCE_S, Federation, Zone, join, wait_until
+from harness.zones import PATIENCE_S, Federation, Section, Zone, join, wait_until
 from koinon.database.statement_log import read_commits
 from koinon.database.transactions import ReadTx, read_state
 from koinon.statements.chain import extend
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.engines
 
 #: promised when the leader is killed; only `make soak`, which has the machine for itself, can hold it against a clock
 TAKEOVER_S: Final = 5.0
-_SETTINGS: Final = {
+_SETTINGS: Final[dict[str, Section]] = {
     "login": {"password_hash": "sha256"},
     "log": {"level": "info"},
     "federation": {"read_your_writes_s": 60},  # until another process copies in the place of one that was killed or paused
