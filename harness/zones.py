@@ -36,6 +36,9 @@ Section = Mapping[str, str | int | float]
 #: longer has found a defect
 PATIENCE_S: Final = 120.0
 
+#: silence after which a slave takes the master for gone; the default is less than what a busy machine keeps zones waiting for now and then
+MASTER_SILENT_S: Final = 8.0
+
 #: zones whose processes we started; their logs are shown when a test fails
 alive: weakref.WeakSet[Zone] = weakref.WeakSet()
 
@@ -160,7 +163,12 @@ class Zone:
         ours: dict[str, Section] = {
             "zone": {"name": self.name, "endpoint": self.endpoint},
             "server": {"listen": "127.0.0.1", "port": self.port},
-            "federation": {"listen": "127.0.0.1", "port": self.federation_port, "endpoint": self._federation_endpoint},
+            "federation": {
+                "listen": "127.0.0.1",
+                "port": self.federation_port,
+                "endpoint": self._federation_endpoint,
+                "master_silent_s": MASTER_SILENT_S,
+            },
         }
         if self.engine != "sqlite":
             ours["database"] = {"url": engines.url(self.database, self.engine)}

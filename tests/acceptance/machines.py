@@ -117,7 +117,12 @@ class Machines:
     """
 
     def __init__(self, folder: Path, names: str, *, logged_in: bool = True, settings: Mapping[str, Section] | None = None) -> None:
-        common = {"login": {"password_hash": "sha256"}, "log": {"format": "text"}, **(settings or {})}
+        common: dict[str, Section] = {
+            "login": {"password_hash": "sha256"},
+            "log": {"format": "text"},
+            "federation": {"master_silent_s": 2.0},  # as it is where a page does not say otherwise
+            **(settings or {}),
+        }
         self.by_name = {name: Machine(folder / name, name, common) for name in names.split()}
         #: what happens without a command: its text in the page -> what does it
         self.happenings: dict[str, Callable[[], object]] = {}

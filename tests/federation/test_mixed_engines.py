@@ -156,6 +156,7 @@ def test_all_zones_may_be_killed(zones: Federation) -> None:
         zone.kill()
     for zone in zones.zones:
         zone.start()
+    zones.settled()
     zones.caller(zones.slaves[0]).value("one.user.allocate", f"after{next(_numbers)}", "x", "core", [])
     assert_equal(zones)
 
