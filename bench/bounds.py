@@ -111,7 +111,7 @@ def _server(folder: Path, before_port: Sequence[str], *after_port: str, environm
         processes.release_port(port)
 
 
-def first_answer(port: int, request: bytes, server: subprocess.Popen[bytes], *, patience_s: float = 30.0) -> float:
+def first_answer(port: int, request: bytes, server: subprocess.Popen[bytes], *, patience_s: float = 120.0) -> float:
     """Ask ``server`` again and again; the time of its first reply.
 
     Raises:

@@ -21,7 +21,7 @@ from koinon.objects import acl
 from koinon.objects.kinds import Kind
 
 _FAR_S: Final = 0.05  #: the round trip of the far scenarios
-_PATIENCE_S: Final = 10.0
+_PATIENCE_S: Final = 60.0
 _ALLOWED, _REFUSED = b"<boolean>1</boolean>", b"<boolean>0</boolean>"
 _COLUMNS: Final = ("step", "rounds", "p50 ms", "p90 ms", "p99 ms", "max ms")
 

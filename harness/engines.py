@@ -31,7 +31,7 @@ ENGINES: Final = ("sqlite", "postgresql", "mariadb")
 #: the engine that ``url`` takes unless it is said; tests/conftest.py sets it
 current = os.environ.get("ENGINE", "sqlite")
 
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 120.0
 
 
 class Missing(Exception):
@@ -83,7 +83,7 @@ class Server(ABC):
     def remove(self) -> None:
         """End it and forget its data."""
         if self.process is not None:
-            processes.kill(self.process)
+            processes.kill_family(self.process)  # or the children would write on where we delete
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def database(self, name: str) -> str:

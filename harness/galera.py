@@ -11,7 +11,7 @@ from harness import processes
 from harness.engines import MariaDB, Missing
 
 _LIBRARY: Final = Path("/usr/lib/galera/libgalera_smm.so")
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 120.0
 
 
 class Node(MariaDB):

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -98,13 +99,16 @@ def start(
         )
 
 
-def end(process: subprocess.Popen[bytes], *, patience_s: float = 15.0, by: signal.Signals = signal.SIGTERM) -> int:
-    """Ask ``process`` to stop ``by`` a signal, wait, and kill it if it does not. Returns its exit code (negative: the signal)."""
+def end(process: subprocess.Popen[bytes], *, patience_s: float = 60.0, by: signal.Signals = signal.SIGTERM) -> int:
+    """Ask ``process`` to stop ``by`` a signal, wait, and kill it and its children if it does not.
+
+    Returns its exit code (negative: the signal).
+    """
     if process.poll() is None:
         process.send_signal(by)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(patience_s)
-        kill(process)
+        kill_family(process)
     return process.wait()
 
 
@@ -112,6 +116,26 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     """End ``process`` as a power cut would: SIGKILL, nothing flushed, nothing said."""
     process.kill()
     process.wait()
+
+
+def kill_family(process: subprocess.Popen[bytes]) -> None:
+    """``kill`` for ``process`` and all that descend from it; returns when none of them runs any more."""
+    process.send_signal(signal.SIGSTOP)  # so that it starts no more
+    members = family(process.pid)
+    kill(process)
+    for member in members[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
+    while any(runs(member) for member in members):
+        time.sleep(0.01)
+
+
+def runs(pid: int) -> bool:
+    """Whether ``pid`` does anything yet: one that has ended stays to be seen until its parent asks for it."""
+    try:
+        return _stat(pid)[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def program(name: str) -> Path:

@@ -215,4 +215,4 @@ class Link:
         self._wait(act())
 
     def _wait(self, job: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(job, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(job, self._loop).result(60)

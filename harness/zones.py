@@ -32,9 +32,12 @@ from koinon.database.dialects.protocol import Connection
 
 Section = Mapping[str, str | int | float]
 
-#: how long a zone may take to answer after its start, or a federation to agree; a test that waits longer has found a defect
-PATIENCE_S: Final = 30.0
-_SOCKET_CHANGES_HANDS_S: Final = 5.0
+#: how long a zone may take to answer after its start, or a federation to agree, on a machine that is slow and busy; a test that waits
+#: longer has found a defect
+PATIENCE_S: Final = 120.0
+
+#: silence after which a slave takes the master for gone; the default is less than what a busy machine keeps zones waiting for now and then
+MASTER_SILENT_S: Final = 8.0
 
 #: zones whose processes we started; their logs are shown when a test fails
 alive: weakref.WeakSet[Zone] = weakref.WeakSet()
@@ -160,7 +163,12 @@ class Zone:
         ours: dict[str, Section] = {
             "zone": {"name": self.name, "endpoint": self.endpoint},
             "server": {"listen": "127.0.0.1", "port": self.port},
-            "federation": {"listen": "127.0.0.1", "port": self.federation_port, "endpoint": self._federation_endpoint},
+            "federation": {
+                "listen": "127.0.0.1",
+                "port": self.federation_port,
+                "endpoint": self._federation_endpoint,
+                "master_silent_s": MASTER_SILENT_S,
+            },
         }
         if self.engine != "sqlite":
             ours["database"] = {"url": engines.url(self.database, self.engine)}
@@ -232,7 +240,7 @@ class Zone:
     def health(self, question: str) -> tuple[int, dict[str, Any]]:
         """What this process answers a load balancer: status and body; status 0 if it does not answer."""
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
             try:
                 connection.request("GET", question)
                 answer = connection.getresponse()
@@ -252,7 +260,7 @@ class Zone:
 
         Of several processes one has the socket; when that one dies, it is another's after a moment in which nobody listens.
         """
-        deadline = time.monotonic() + _SOCKET_CHANGES_HANDS_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return AdminClient(self.state_dir).status()

@@ -1,5 +1,7 @@
 """What all tests share: the engine they run on, and the output of real zones with the report of a test that failed.
 
+Hypothesis tries the same examples each time and lets them take their time, so that what passes once passes again; one who wants to look
+for others says ``--hypothesis-profile=default``.
 Without ENGINE in the environment tests run on SQLite, those marked ``engines`` on each engine; with it, all run on that one.
 """
 
@@ -9,9 +11,13 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from harness import engines, zones
 from tests.servers import needed
+
+settings.register_profile("tests", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from koinon import settings
@@ -213,7 +212,6 @@ JUNK = st.recursive(
 KEYS = [(section, key) for section, key in settings._places() if section]
 
 
-@trials(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JUNK, max_size=5))
 def test_any_value_is_taken_or_told(tmp_path_factory: pytest.TempPathFactory, chosen: dict[tuple[str, str], object]) -> None:
     document: dict[str, object] = {}

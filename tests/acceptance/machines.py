@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from harness import processes
-from harness.zones import Section, Zone, alive, join, wait_until
+from harness.zones import PATIENCE_S, Section, Zone, alive, join, wait_until
 from koinon.client.errors import ClientError
 from tests.acceptance import guide_page
 from tests.acceptance.guide_page import Given, Meanwhile, Part, Step, WrongPage
@@ -38,7 +38,7 @@ PLAYED: Final = {
 _READS = re.compile(r"(?:koinon \w+|one\w+) (?:list|show|status|explain|diff|token-list)\b")
 _TOKEN = re.compile(r"(koinon1\.[\w-]{7})[\w-]+([\w-]{8})")
 #: how long a command that only reads is repeated until it shows what the page says: the zones hear of each other in their own time
-_PATIENCE_S: Final = 8.0 if guide_page.REWRITE else 20.0
+_PATIENCE_S: Final = 8.0 if guide_page.REWRITE else PATIENCE_S
 _PASSWORD: Final = "Secret1"  #: of everybody but oneadmin
 
 
@@ -117,7 +117,12 @@ class Machines:
     """
 
     def __init__(self, folder: Path, names: str, *, logged_in: bool = True, settings: Mapping[str, Section] | None = None) -> None:
-        common = {"login": {"password_hash": "sha256"}, "log": {"format": "text"}, **(settings or {})}
+        common: dict[str, Section] = {
+            "login": {"password_hash": "sha256"},
+            "log": {"format": "text"},
+            "federation": {"master_silent_s": 2.0},  # as it is where a page does not say otherwise
+            **(settings or {}),
+        }
         self.by_name = {name: Machine(folder / name, name, common) for name in names.split()}
         #: what happens without a command: its text in the page -> what does it
         self.happenings: dict[str, Callable[[], object]] = {}
@@ -176,7 +181,7 @@ class Machines:
             return len(heads) <= 1
 
         with contextlib.suppress(AssertionError):  # then what comes shows why
-            wait_until("all zones agree", agree, timeout_s=10)
+            wait_until("all zones agree", agree, timeout_s=30)
 
     def do(self, part: Part, shown: Callable[[str], bool]) -> str:
         """Do one part of a page; what is seen, as the page would write it. ``shown`` says of an output whether the page has it."""
@@ -249,7 +254,7 @@ class Machines:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         return f"{done.stdout}{done.stderr}" + (f"(exit code {done.returncode})\n" if done.returncode else "")

@@ -30,9 +30,11 @@ class Door:
     """Lets ``HELD`` in and keeps it, as by a password that is hashed, until it is opened."""
 
     def __init__(self) -> None:
+        self.came = asyncio.Event()
         self.event = asyncio.Event()
 
     async def wait(self, _caller: Any, *arguments: Any) -> tuple[Any, ...]:
+        self.came.set()
         await self.event.wait()
         return arguments
 
@@ -63,7 +65,8 @@ def meanwhile(desk: Desk, door: Door, caller: str, method: str, *arguments: Any)
 
     async def both() -> bytes:
         held = asyncio.ensure_future(desk.dispatcher.answer(encode_call(HELD, [caller, caller.partition(":")[0]])))
-        await asyncio.sleep(0.02)
+        came = asyncio.ensure_future(door.came.wait())
+        await asyncio.wait((held, came), return_when=asyncio.FIRST_COMPLETED)
         assert not held.done()
         assert read((await desk.dispatcher.answer(encode_call(method, [ONEADMIN, *arguments]))).body)[0] is True
         door.event.set()

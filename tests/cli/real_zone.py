@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.api.desk import Desk
+from tests.cli.stand_in import HangUps
 
 
 class RealZone:
@@ -34,7 +35,7 @@ class RealZone:
             return self.desk.reply(body)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(HangUps, ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, zone: RealZone) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import socketserver
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Koinon
+from tests.cli.stand_in import HangUps
 
 STATUS: dict[str, Any] = {
     "zone_id": 0,
@@ -57,7 +58,7 @@ STATUS: dict[str, Any] = {
 }
 
 
-class Admin(socketserver.ThreadingUnixStreamServer):
+class Admin(HangUps, ThreadingUnixStreamServer):
     """Answers from ``answers``; what was asked stands in ``asked``."""
 
     daemon_threads = True
@@ -86,8 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
-        if reply:  # with nothing to come the client is gone by now, and the broken pipe would be printed into the next test
-            self.wfile.write(reply)
+        self.wfile.write(reply)
 
     def address_string(self) -> str:
         return "unix"

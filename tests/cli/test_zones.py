@@ -86,9 +86,9 @@ def test_status_shows_positions(koinon: Koinon, branch: StandIn) -> None:
 def test_status_does_not_wait_for_ever(koinon: Koinon, zone: StandIn) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         zone.zones[103] = ("silent", 0, f"http://127.0.0.1:{silent.getsockname()[1]}/RPC2")
-        outcome = koinon("zone", "list", "--status", "--timeout", "0.5")
+        outcome = koinon("zone", "list", "--status", "--timeout", "3")
     assert outcome.code == 0
-    assert "gave no answer within 0.5 s" in outcome.out
+    assert "gave no answer within 3 s" in outcome.out
 
 
 def test_set_asks_the_target_and_then_keeps_it(koinon: Koinon, home: Path, branch: StandIn) -> None:

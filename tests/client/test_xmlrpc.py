@@ -21,7 +21,7 @@ def _http(body: bytes, *, status: str = "200 OK", length: int | None = None) -> 
 
 
 @contextmanager
-def answering(*replies: bytes | None, hung_up: threading.Semaphore | None = None) -> Iterator[Client]:
+def answering(*replies: bytes | None, hung_up: threading.Semaphore | None = None, answer_s: float = 30.0) -> Iterator[Client]:
     """A client of a server that reads one request on each connection, sends these bytes and hangs up (None: keeps silent).
 
     ``hung_up`` is released each time the server has closed a connection.
@@ -45,7 +45,7 @@ def answering(*replies: bytes | None, hung_up: threading.Semaphore | None = None
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/RPC2"
-        with Client(Endpoint.parse(url, "the test"), "oneadmin:opennebula", answer_s=1.0) as client:
+        with Client(Endpoint.parse(url, "the test"), "oneadmin:opennebula", answer_s=answer_s) as client:
             yield client
         done.set()
         thread.join()
@@ -143,7 +143,7 @@ def test_a_cut_connection_says_whether_a_write_may_have_happened(reply: bytes) -
 
 
 def test_silence_ends_with_the_time_limit() -> None:
-    with answering(None) as client, pytest.raises(UnreachableError, match=r"no answer within 1 s.*may have been carried out"):
+    with answering(None, answer_s=1.0) as client, pytest.raises(UnreachableError, match=r"no answer within 1 s.*may have been carried out"):
         client.call("one.user.delete", 5)
 
 
@@ -170,7 +170,7 @@ def test_nobody_there(url: str) -> None:
 
 
 def test_https_to_a_plain_server_is_no_traceback() -> None:
-    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as client:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n", answer_s=1.0) as client:
         secure = Endpoint.parse(client.endpoint.url.replace("http:", "https:"), "the test")
         with Client(secure, "a:b", answer_s=1.0) as other, pytest.raises(UnreachableError, match="can't be reached"):
             other.call("one.user.info", -1)

@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from harness import processes
+from harness.zones import PATIENCE_S, wait_until
 from koinon.daemon import workers
 from koinon.errors import UnavailableError
 from koinon.settings import load
@@ -59,10 +59,11 @@ _LIVE = f"signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})\n{_WAIT}"
 
 
 def _started(tmp_path: Path, least: int) -> list[tuple[int, int]]:
-    deadline = time.monotonic() + 20
-    while len(found := sorted(tmp_path.glob("[0-9]-*"))) < least:
-        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-        time.sleep(0.02)
+    def enough() -> list[Path]:
+        found = sorted(tmp_path.glob("[0-9]-*"))
+        return found if len(found) >= least else []
+
+    found = wait_until("workers start", enough)
     return [(int(path.name.partition("-")[0]), int(path.name.partition("-")[2])) for path in found]
 
 
@@ -81,33 +82,26 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = _parent(tmp_path, _LIVE)
     found = _started(tmp_path, 2)
     processes.kill(parent)
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2] for _, pid in found):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until("they end", lambda: not any(processes.runs(pid) for _, pid in found))
 
 
 def test_when_the_first_workers_can_not_start_it_ends_as_they_did(tmp_path: Path) -> None:
     parent = _parent(tmp_path, "if number == 2:\n    return 1\n" + _LIVE)
-    assert parent.wait(20) == 1
+    assert parent.wait(PATIENCE_S) == 1
 
 
 def test_what_a_worker_dies_of_is_said(tmp_path: Path) -> None:
     parent = _parent(tmp_path, "raise RuntimeError('a fault of ours')", 1)
-    assert parent.wait(20) == 1
+    assert parent.wait(PATIENCE_S) == 1
     assert "a fault of ours" in (tmp_path / "log").read_text()
 
 
 def test_one_that_ends_at_once_is_started_later_each_time(tmp_path: Path) -> None:
     work = "open(tmp_path / 'times', 'a').write(f'{time.monotonic()}\\n')\nreturn 3"
     parent = _parent(tmp_path, work, 1)
-    deadline = time.monotonic() + 30
-    times: list[float] = []
-    while len(times) < 5:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-        if (tmp_path / "times").exists():
-            times = [float(line) for line in (tmp_path / "times").read_text().split()]
-    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
-    assert pauses[3] > 2 * pauses[1]
+    (tmp_path / "times").touch()
+    wait_until("it was tried five times", lambda: (tmp_path / "times").read_text().count("\n") >= 5)
+    times = [float(line) for line in (tmp_path / "times").read_text().split()]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times[:5])]
+    assert all(pause >= least for pause, least in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True)), pauses
     assert processes.end(parent) == 0

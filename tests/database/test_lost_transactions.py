@@ -33,6 +33,11 @@ TIMEOUT = {"postgresql": {"55P03"}, "mariadb": {1205}}
 CHANGED = {"postgresql": {"40001"}, "mariadb": {1020}}
 NO_SAVEPOINT = {"postgresql": {"25P01"}, "mariadb": {1305}}
 KILLED: dict[str, set[int | str | None]] = {"postgresql": {"57P01", None}, "mariadb": {2006, 2013, 1927, 1053, 0}}
+#: how many sessions wait for a lock
+LOCKED = {
+    "postgresql": "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+    "mariadb": "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+}
 #: of an engine, and where it says who a session is and how to end it
 SESSION = {
     "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
@@ -115,15 +120,16 @@ def test_a_deadlock_loses_nobodys_work(tmp_path: Path, engine: str) -> None:
             # The greater work of the two is spared, or the one that has waited for a shorter time.
             hand.later("UPDATE user_pool SET uid = uid + 1 WHERE oid = ?", *[(oid,) for oid in range(10, 60)])
             begun.set()
-            waits.wait(10)
-            time.sleep(0.3)
+            waits.wait(60)
+            while not hand.execute(LOCKED[engine]).fetchone()[0]:
+                time.sleep(0.01)
             hand.execute("UPDATE user_pool SET uid = uid WHERE oid = 0")
             hand.execute("ROLLBACK")
 
     async def test(trial: Trial) -> None:
         other = threading.Thread(target=other_session)
         other.start()
-        await asyncio.to_thread(begun.wait, 10)
+        await asyncio.to_thread(begun.wait, 60)
 
         def crossing(tx: SharedTx) -> str:
             touch_row(tx, 0)
@@ -347,7 +353,7 @@ class Cutter:
         self.mode = ""
         self.closed = False
         self.cuts = 0
-        self._mute = False
+        self._mute: socket.socket | None = None  # the end at which an answer comes that nobody is to hear
         self._answered = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -372,9 +378,9 @@ class Cutter:
                 if self.mode and _COMMIT.search(data):
                     self.cuts += 1
                     if self.mode == "after":
-                        self._mute = True
+                        self._mute = theirs
                         theirs.sendall(data)
-                        self._answered.wait(10)
+                        self._answered.wait(60)
                     self.mode = ""
                     break
                 theirs.sendall(data)
@@ -385,8 +391,7 @@ class Cutter:
     def _down(self, theirs: socket.socket, ours: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := theirs.recv(1 << 16):
-                if self._mute:
-                    self._mute = False
+                if self._mute is theirs:
                     self._answered.set()
                     break
                 ours.sendall(data)
@@ -395,6 +400,7 @@ class Cutter:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # or who waits there for the next session would do so for ever
         self._listener.close()
 
 
@@ -495,7 +501,7 @@ def test_a_commit_that_still_hangs_in_the_server_is_waited_for_before_it_is_look
         await asyncio.sleep(0.3)
         assert not waiting.done()
         hanging.execute("COMMIT")
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         for connection in (hanging, fresh):
             dialect.rollback(connection)
             connection.close()

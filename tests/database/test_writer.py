@@ -270,7 +270,7 @@ def test_a_body_over_the_limit_and_text_that_xml_forbids_are_refused(tmp_path: P
 
 def test_waiting_for_a_position_ends_when_it_is_there_or_after_the_time_limit(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
-        waiting = asyncio.ensure_future(database.reached(2, 5.0))
+        waiting = asyncio.ensure_future(database.reached(2, 60.0))
         await asyncio.sleep(0)
         assert not waiting.done()
         await database.write_shared("add", add_user())

@@ -281,7 +281,7 @@ async def federation(tmp_path: Path, *, keep: int = 1_000_000) -> AsyncIterator[
         await origin.close()
 
 
-async def until(true: Callable[[], bool], *, timeout_s: float = 15.0) -> None:
+async def until(true: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
     """Wait until something holds; fail if it does not come to that."""
     async with asyncio.timeout(timeout_s):
         while not true():  # noqa: ASYNC110 - what is waited for has no event of its own

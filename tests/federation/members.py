@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -26,6 +26,11 @@ from koinon.identity import zones
 from koinon.objects.template import Template
 from koinon.statements.commits import Head
 from koinon.statements.schema import POOL_TABLES, AclRow, Delete, Insert, PoolRow
+
+
+def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a test on a loop of its own; one that takes minutes waits for what does not come."""
+    asyncio.run(asyncio.wait_for(test(), 300))
 
 
 def user(oid: int, name: str, body: str = "<USER/>") -> PoolRow:
@@ -120,7 +125,7 @@ def copier(zone: Zone, master: Zone) -> SnapshotLoader:
     """Stands in for the snapshot loader: proves the link with a real request, then takes the master's rows from its database."""
 
     async def load(link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
-        (await link.request("POST", "/federation/v1/certificate", timeout_s=5)).expect()
+        (await link.request("POST", "/federation/v1/certificate", timeout_s=60)).expect()
         with master.database.read() as tx:
             head = tx.state.head
             assert head.position.index >= at_least

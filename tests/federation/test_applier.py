@@ -411,7 +411,7 @@ def test_reporting_ends_when_told_to_also_while_something_moves(tmp_path: Path, 
         for _ in range(ticks):
             await asyncio.sleep(0)
         reporting.cancel()
-        done, _ = await asyncio.wait((reporting,), timeout=2)
+        done, _ = await asyncio.wait((reporting,), timeout=60)
         assert done
 
     run(tmp_path, test)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,16 +31,25 @@ from koinon.settings import FederationSettings
 from koinon.statements.commits import Position
 from koinon.wire import redirects
 from koinon.wire.redirects import Answered, Asked, Failure, Pieces, Redirect, Success, piece
-from tests.federation.members import Zone, master_at
+from tests.federation.members import Zone, master_at, run
 
 HEAD = Position(1, 7)
 
 
-async def take(body: bytes) -> str:
+class Held:
+    """A call of "hold" that the master has begun and does not end before it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+
+async def take(body: bytes, held: Held) -> str:
     """What the master does with a call, told by the call itself."""
     word, _, rest = body.decode().partition(" ")
-    if word == "sleep":
-        await asyncio.sleep(float(rest))
+    if word == "hold":
+        held.begun.set()
+        await held.may_end.wait()
     if word == "refuse":
         raise ActionError(rest, object_id=3)
     if word == "fail":
@@ -53,11 +62,12 @@ def call(text: str, number: int = 0) -> Redirect:
 
 
 @contextlib.asynccontextmanager
-async def channel_at(tmp_path: Path) -> AsyncIterator[tuple[Zone, CallChannel]]:
+async def channel_at(tmp_path: Path, held: Held | None = None) -> AsyncIterator[tuple[Zone, CallChannel]]:
     """A channel of a master to itself: one zone is enough to see both ends."""
+    holding = held or Held()
 
     async def taken(body: bytes, _request: WriteRequest, _if_match: str) -> Written[Any]:
-        return Written(await take(body), HEAD)
+        return Written(await take(body, holding), HEAD)
 
     async def calls(_request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
         return CallStream(assertion.zone_id, taken)
@@ -76,10 +86,6 @@ async def channel_at(tmp_path: Path) -> AsyncIterator[tuple[Zone, CallChannel]]:
         finally:
             await channel.close()
             await link.close()
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 messages = st.builds(
@@ -104,12 +110,14 @@ def test_a_piece_that_is_too_long_is_refused_before_it_is_there() -> None:
 
 def test_many_calls_share_the_channel_and_a_slow_one_holds_up_none(tmp_path: Path) -> None:
     async def test() -> None:
-        async with channel_at(tmp_path) as (_, channel):
-            slow = asyncio.create_task(channel.ask(call("sleep 0.5"), timeout_s=10))
-            quick = await asyncio.gather(*(channel.ask(call(f"say {number}", number), timeout_s=10) for number in range(100)))
+        held = Held()
+        async with channel_at(tmp_path, held) as (_, channel):
+            slow = asyncio.create_task(channel.ask(call("hold on"), timeout_s=60))
+            quick = await asyncio.gather(*(channel.ask(call(f"say {number}", number), timeout_s=60) for number in range(100)))
             assert quick == [Success(str(number), HEAD) for number in range(100)]
             assert not slow.done()
-            assert await slow == Success("0.5", HEAD)
+            held.may_end.set()
+            assert await slow == Success("on", HEAD)
 
     run(test)
 
@@ -119,7 +127,7 @@ def test_the_first_call_does_not_wait_for_a_sign_of_life(tmp_path: Path, monkeyp
 
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
-            assert await channel.ask(call("say hi"), timeout_s=20) == Success("hi", HEAD)
+            assert await channel.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
 
     run(test)
 
@@ -127,7 +135,7 @@ def test_the_first_call_does_not_wait_for_a_sign_of_life(tmp_path: Path, monkeyp
 def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
-            assert await channel.ask(call("refuse no"), timeout_s=10) == Failure("no", ActionError.code, 3, ActionError.status)
+            assert await channel.ask(call("refuse no"), timeout_s=60) == Failure("no", ActionError.code, 3, ActionError.status)
 
     run(test)
 
@@ -136,9 +144,9 @@ def test_a_fault_of_the_master_leaves_the_outcome_open_and_the_channel_whole(tmp
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
             with pytest.raises(Interrupted) as found:
-                await channel.ask(call("fail"), timeout_s=10)
+                await channel.ask(call("fail"), timeout_s=60)
             assert "secret" not in str(found.value)
-            assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+            assert await channel.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
 
     run(test)
 
@@ -150,8 +158,8 @@ def test_a_request_id_that_no_log_may_hold_ends_the_channel(tmp_path: Path, requ
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
             with pytest.raises(Interrupted):
-                await channel.ask(msgspec.structs.replace(call("say x"), request_id=request_id), timeout_s=10)
-            assert await channel.ask(call("say y"), timeout_s=10) == Success("y", HEAD)
+                await channel.ask(msgspec.structs.replace(call("say x"), request_id=request_id), timeout_s=60)
+            assert await channel.ask(call("say y"), timeout_s=60) == Success("y", HEAD)
 
     run(test)
 
@@ -170,7 +178,7 @@ def test_what_the_master_may_have_done_is_unknown_also_when_this_zone_can_ask_no
                     asked.append(channel.link)
                     return channel.link
 
-            settings = FederationSettings(redirect_timeout_s=0.5)
+            settings = FederationSettings(redirect_timeout_s=3)
             forwarding = Forwarding(zone.database, cast(Any, Links()), lambda: 0.0, settings)
             try:
                 with pytest.raises(OutcomeUnknownError):
@@ -186,20 +194,20 @@ def test_what_the_master_may_have_done_is_unknown_also_when_this_zone_can_ask_no
 def test_no_answer_in_time_is_an_interruption_of_that_call_only(tmp_path: Path) -> None:
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
-            await channel.ask(call("say hi"), timeout_s=10)
+            await channel.ask(call("say hi"), timeout_s=60)
             with pytest.raises(Interrupted, match="in time"):
-                await channel.ask(call("sleep 5"), timeout_s=0.3)
-            assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                await channel.ask(call("hold"), timeout_s=0.3)
+            assert await channel.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
 
     run(test)
 
 
 def test_a_zone_that_loses_its_trust_loses_its_channel(tmp_path: Path) -> None:
     async def test() -> None:
-        async with channel_at(tmp_path) as (zone, channel):
-            await channel.ask(call("say hi"), timeout_s=10)
-            pending = asyncio.create_task(channel.ask(call("sleep 30"), timeout_s=40))
-            await asyncio.sleep(0.1)
+        held = Held()
+        async with channel_at(tmp_path, held) as (zone, channel):
+            pending = asyncio.create_task(channel.ask(call("hold"), timeout_s=60))
+            await held.begun.wait()
             zone.gate.cut(0)  # as the gate does when the zone's record says REVOKED
             with pytest.raises(Interrupted):
                 await pending
@@ -214,7 +222,7 @@ def test_where_nobody_listens_nothing_was_sent(tmp_path: Path) -> None:
                 signer = read_signer(tx, zone.store)
             dead = Link("127.0.0.1:1", 0, "f" * 32, context=client_context(zone.store.ca_pem()), signer=signer, epoch=lambda: 1)
             with pytest.raises(Unreachable):
-                await CallChannel(dead).ask(call("say hi"), timeout_s=5)
+                await CallChannel(dead).ask(call("say hi"), timeout_s=60)
             await dead.close()
             stranger = Link(
                 zone.address,
@@ -225,22 +233,25 @@ def test_where_nobody_listens_nothing_was_sent(tmp_path: Path) -> None:
                 epoch=lambda: 1,
             )
             with pytest.raises(Refused):
-                await CallChannel(stranger).ask(call("say hi"), timeout_s=5)
+                await CallChannel(stranger).ask(call("say hi"), timeout_s=60)
             await stranger.close()
-            assert await channel.ask(call("say hi"), timeout_s=5) == Success("hi", HEAD)
+            assert await channel.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
 
     run(test)
 
 
 def test_an_idle_channel_stays_open_and_a_silent_master_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_channel, "SIGN_OF_LIFE_S", 0.1)
+    monkeypatch.setattr(call_channel, "SIGN_OF_LIFE_S", 0.5)
+    monkeypatch.setattr(call_stream, "SIGN_OF_LIFE_S", 60)
 
     async def test() -> None:
-        async with channel_at(tmp_path) as (_, channel):
-            await channel.ask(call("say hi"), timeout_s=10)
-            # the master's signs come each two seconds here, the slave takes three tenths of silence for death
+        held = Held()
+        async with channel_at(tmp_path, held) as (_, channel):
+            await channel.ask(call("say hi"), timeout_s=60)
+            asyncio.get_running_loop().call_later(20, held.may_end.set)
+            # the master's signs come once a minute here, the slave takes three seconds of silence for death
             with pytest.raises(Interrupted):
-                await channel.ask(call("sleep 5"), timeout_s=10)
+                await channel.ask(call("hold"), timeout_s=60)
 
     run(test)
 

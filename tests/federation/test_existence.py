@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,18 +20,19 @@ from koinon.federation.existence import Existence
 from koinon.objects.kinds import Kind
 from koinon.wire.messages import decode
 from koinon.wire.zone_operations import Existence as Answer
-from tests.federation.members import Zone, master_at, zone_at
+from tests.federation.members import Zone, master_at, run, zone_at
 
 pytestmark = pytest.mark.engines
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(existence, "TIME_LIMIT_S", 60.0)
 
 
 def find(_tx: ReadTx, kind: Kind, oid: int) -> bool | None:
     """A zone with host 1, which has no networks of its own."""
     return None if kind is Kind.NET else (kind, oid) == (Kind.HOST, 1)
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 @contextlib.asynccontextmanager

@@ -61,7 +61,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> tupl
         thread.start()
         try:
             with (
-                socket.create_connection(listening.getsockname(), timeout=5) as raw,
+                socket.create_connection(listening.getsockname(), timeout=60) as raw,
                 client.wrap_socket(raw, server_hostname=name) as tls,
             ):
                 return tls.version(), tls.getpeercert(binary_form=True) or b""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from koinon.errors import UnavailableError
-from tests.federation.members import master_at, zone_at
+from tests.federation.members import master_at, run, zone_at
 
 
 @pytest.mark.parametrize("missing", ["zone.key", "ca.pem"])
@@ -26,7 +25,7 @@ def test_where_a_key_file_is_missing_there_is_no_link_and_no_new_key(tmp_path: P
                 zone.links.master()
             assert not (zone.store.directory / missing).exists()
 
-    asyncio.run(asyncio.wait_for(test(), 60))
+    run(test)
 
 
 def test_a_directory_that_can_not_hold_keys_is_named_to_who_founds(tmp_path: Path) -> None:
@@ -37,4 +36,4 @@ def test_a_directory_that_can_not_hold_keys_is_named_to_who_founds(tmp_path: Pat
                 await zone.membership.init()
             assert zone.database.state().role == "standalone"
 
-    asyncio.run(asyncio.wait_for(test(), 60))
+    run(test)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -18,13 +18,9 @@ from koinon.federation.assertion import HEADER, Signer
 from koinon.federation.invitation import Token
 from koinon.federation.keys import raw_public_key, unverified_context
 from koinon.federation.membership import JoinRequest
-from tests.federation.members import Zone, master_at, zone_at
+from tests.federation.members import Zone, master_at, run, zone_at
 
 PREFIX = "/federation/v1"
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 @contextlib.asynccontextmanager

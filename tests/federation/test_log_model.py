@@ -353,7 +353,6 @@ def test_a_copy_is_a_prefix_of_the_history_whatever_happens() -> None:
     bounds = settings(
         max_examples=30 if engines.current == "sqlite" else 10,  # each makes two databases, which takes a server its time
         stateful_step_count=40,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     run_state_machine_as_test(Federation, settings=bounds)

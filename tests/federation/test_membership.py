@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,9 @@ from koinon.federation.joining import ClashError, Joined
 from koinon.federation.keys import KeyStore, certified_key, is_signed_by, raw_public_key, read_private_key
 from koinon.federation.link import Link, LinkError, Refused
 from koinon.identity import zones
-from tests.federation.members import Zone, master_at, user, zone_at
+from tests.federation.members import Zone, master_at, run, user, zone_at
 
 pytestmark = pytest.mark.engines
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 async def join(zone: Zone, master: Zone, *, replace: bool = False) -> Joined:
@@ -86,7 +81,7 @@ def test_a_zone_joins_with_one_line(tmp_path: Path) -> None:
             # the two now speak in both directions, each proving itself
             await zone.listen()
             for link in (zone.links.master(), master.links.to(100)):
-                assert (await link.request("GET", "/federation/v1/reign", timeout_s=5)).status == 200
+                assert (await link.request("GET", "/federation/v1/reign", timeout_s=60)).status == 200
 
     run(test)
 
@@ -357,7 +352,7 @@ def test_a_slave_leaves_and_can_come_back(tmp_path: Path) -> None:
                 assert tx.named("user_pool", "ann") is not None
                 assert reign.load_all(tx) == []
             with pytest.raises((Refused, LinkError)):
-                await link.request("GET", "/federation/v1/reign", timeout_s=5)
+                await link.request("GET", "/federation/v1/reign", timeout_s=60)
             # its rows are those of the federation, so it loses nothing by coming back
             await master.database.write_shared("more", lambda tx: tx.insert("user_pool", user(3, "new")))
             assert (await join(zone, master)).zone_id == 100
@@ -393,7 +388,7 @@ def test_a_revoked_zone_is_refused_at_once_and_may_leave(tmp_path: Path) -> None
             await zone.joining(master).join(invited.token)
             await master.membership.revoke(100)
             with pytest.raises(Refused) as refused:
-                await zone.links.master().request("GET", "/federation/v1/reign", timeout_s=5)
+                await zone.links.master().request("GET", "/federation/v1/reign", timeout_s=60)
             assert (refused.value.status, refused.value.reason) == (403, "revoked")
             with master.database.read() as tx:
                 assert trust.trusted_key(tx, 100) is None
@@ -410,7 +405,7 @@ def test_a_deleted_zone_is_unknown(tmp_path: Path) -> None:
             await join(zone, master)
             await master.database.write_shared("delete", lambda tx: tx.delete("zone_pool", 100))
             with pytest.raises(Refused) as refused:
-                await zone.links.master().request("GET", "/federation/v1/reign", timeout_s=5)
+                await zone.links.master().request("GET", "/federation/v1/reign", timeout_s=60)
             assert refused.value.reason == "unknown zone"
 
     run(test)
@@ -426,7 +421,7 @@ def test_a_copy_of_a_zone_that_joined_again_is_told_apart(tmp_path: Path) -> Non
 
             await master.database.write_shared("as if the zone had joined from another database", another_instance)
             with pytest.raises(Refused) as refused:
-                await zone.links.master().request("GET", "/federation/v1/reign", timeout_s=5)
+                await zone.links.master().request("GET", "/federation/v1/reign", timeout_s=60)
             assert refused.value.reason == "cloned"
 
     run(test)
@@ -445,7 +440,7 @@ def test_certificates_are_renewed_in_place(tmp_path: Path) -> None:
                 after = KeyStore(own.state_dir).certificate()
                 assert after.serial_number != before.serial_number
                 assert certified_key(after) == certified_key(before)
-                assert (await link.request("GET", "/federation/v1/reign", timeout_s=5)).status == 200
+                assert (await link.request("GET", "/federation/v1/reign", timeout_s=60)).status == 200
 
     run(test)
 

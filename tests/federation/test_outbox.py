@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from koinon.objects.acl import Rule
 from koinon.objects.kinds import Kind
 from koinon.wire.messages import decode
 from koinon.wire.zone_operations import ZoneOperation
-from tests.federation.members import Zone, master_at, zone_at
+from tests.federation.members import Zone, master_at, run, zone_at
 
 pytestmark = pytest.mark.engines
 
@@ -63,10 +63,6 @@ class Counter:
     @property
     def names(self) -> list[object]:
         return [operations.read(one.operation).oid for one in self.heard]
-
-
-def run(test: Callable[[], Coroutine[None, None, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 @contextlib.asynccontextmanager
@@ -233,7 +229,7 @@ def test_a_sender_that_is_woken_and_stopped_at_once_stops(tmp_path: Path) -> Non
             await asyncio.sleep(0.2)
             sender._wake.set()
             task.cancel()
-            await asyncio.wait([task], timeout=5)
+            await asyncio.wait([task], timeout=60)
             assert task.cancelled()
 
     run(test)

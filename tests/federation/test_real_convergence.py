@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from harness.replies import Caller
@@ -238,9 +238,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Gr
 @given(steps=STEPS, together=st.booleans())
 @settings(
     max_examples=60,
-    deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # the federation keeps what examples made, so a smaller one tells little
-    suppress_health_check=[HealthCheck.too_slow],
 )
 def test_all_zones_show_the_same_after_any_calls_to_any_of_them(ground: Ground, steps: list[Step], together: bool) -> None:
     ground.play(steps, together=together)

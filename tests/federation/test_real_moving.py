@@ -111,7 +111,7 @@ def test_a_restored_master_stops_shared_writes_when_a_slave_proves_that_it_lost_
         _koinon(master, "backup", "--with-keys", str(backup))
         _create(zones, master, "lost")
         zones.settled()
-        wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave), timeout_s=20)
+        wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave))
         master.kill()
         untold = _koinon(master, "restore", str(backup), "--replace", check=False)
         assert untold.returncode == 1
@@ -119,7 +119,7 @@ def test_a_restored_master_stops_shared_writes_when_a_slave_proves_that_it_lost_
         assert "Nothing was changed" in untold.stderr
         _koinon(master, "restore", str(backup), "--replace", "--yes")
         master.start()
-        wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted", timeout_s=20)
+        wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted")
         master.federation("accept-loss")
         _create(zones, master, "after")
         zones.settled()

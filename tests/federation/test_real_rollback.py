@@ -26,18 +26,18 @@ def _set_back(zones: Federation) -> None:
     master.start()
     _create(zones, master, "lost")
     zones.settled()
-    wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave), timeout_s=20)
+    wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave))
     master.kill()
     engines.restore(master.database, nightly)
     master.start()
-    wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted", timeout_s=20)
+    wait_until("the master sees that it was set back", lambda: master.status()["state"] == "halted")
 
 
 def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_path: Path) -> None:
     with federation(tmp_path, 2) as zones:
         master, slave = zones.master, zones.slaves[0]
         _set_back(zones)
-        wait_until("the slave hears why", lambda: slave.status()["state"] == "ahead", timeout_s=20)
+        wait_until("the slave hears why", lambda: slave.status()["state"] == "ahead")
         for zone in (master, slave):
             reply = zones.caller(zone).call("one.user.allocate", "refused", "x", "public", [])
             assert reply[0] is False

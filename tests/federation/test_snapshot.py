@@ -269,7 +269,7 @@ _OID = st.integers(0, 5)
 _NAME = st.sampled_from("abcdef")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     ours=st.dictionaries(_OID, st.tuples(_NAME, st.sampled_from(("<A/>", "<B/>"))), max_size=6),
     theirs=st.dictionaries(_OID, st.tuples(_NAME, st.sampled_from(("<A/>", "<B/>"))), max_size=6),

@@ -68,7 +68,7 @@ def test_other_changes_cost_nothing() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc"))), st.sets(st.integers(0, 99), min_size=1))
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_a_user_reads_back_what_it_wrote(tmp_path: Path, note: str, groups: set[int]) -> None:
     stored = row(sorted(groups), "".join(char for char in note if char not in "\ufffe\uffff"))
     assert User.from_row(stored).as_row() == stored

@@ -557,7 +557,7 @@ def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=st.lists(STEPS, min_size=8, max_size=30))
 def test_stored_rules_are_what_the_vdcs_say_and_what_was_made_by_hand(long_lived: Site, steps: list[tuple[object, ...]]) -> None:
     world = World(long_lived)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from koinon.objects import acl
@@ -92,7 +92,6 @@ def asked(
 RULE_LISTS = st.lists(RULES, max_size=5)
 
 
-@settings(deadline=None)
 @given(RULE_LISTS, RULE_LISTS, RULE_LISTS, PEOPLE, OBJECTS)
 def test_tells_of_each_object_what_asking_would(
     kept: list[Rule], dropped: list[Rule], added: list[Rule], people: list[Caller], there: list[Target]
@@ -101,7 +100,6 @@ def test_tells_of_each_object_what_asking_would(
     assert computed(before, after, people, there, known=True) == asked(before, after, people, there, TO_OBJECTS)
 
 
-@settings(deadline=None)
 @given(RULE_LISTS, RULE_LISTS, RULE_LISTS, PEOPLE)
 def test_tells_who_may_create_as_asking_would(kept: list[Rule], dropped: list[Rule], added: list[Rule], people: list[Caller]) -> None:
     before, after = kept + dropped, kept + added
@@ -112,7 +110,6 @@ def test_tells_who_may_create_as_asking_would(kept: list[Rule], dropped: list[Ru
     assert told == expected
 
 
-@settings(deadline=None)
 @given(RULE_LISTS, RULE_LISTS, RULE_LISTS, PEOPLE, OBJECTS)
 def test_whoever_gains_or_loses_an_unknown_object_is_told_of(
     kept: list[Rule], dropped: list[Rule], added: list[Rule], people: list[Caller], unknown: list[Target]
@@ -126,7 +123,6 @@ def test_whoever_gains_or_loses_an_unknown_object_is_told_of(
         assert any((granted, zone_id, right, sample, uid) in told for sample in stands_for)
 
 
-@settings(deadline=None)
 @given(RULE_LISTS, RULE_LISTS, RULE_LISTS, PEOPLE)
 def test_what_is_told_of_unknown_objects_is_true_of_them(
     kept: list[Rule], dropped: list[Rule], added: list[Rule], people: list[Caller]
@@ -137,7 +133,6 @@ def test_what_is_told_of_unknown_objects_is_true_of_them(
         assert (granted, zone_id, right, target, uid) in asked(before, after, [people_of[uid]], [target], [right])
 
 
-@settings(deadline=None)
 @given(RULE_LISTS, RULE_LISTS, RULE_LISTS, PEOPLE, OBJECTS)
 def test_lines_add_up_to_what_asking_would_give(
     kept: list[Rule], dropped: list[Rule], added: list[Rule], people: list[Caller], there: list[Target]

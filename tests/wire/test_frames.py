@@ -12,7 +12,7 @@ import pytest
 import zstandard
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from koinon.statements.chain import extend, verify_run
@@ -91,7 +91,6 @@ def test_a_body_comes_back_with_its_signature_and_payload(body: Body) -> None:
 
 
 @given(st.lists(commits(), min_size=1, max_size=3))
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_commits_come_back_as_they_were_sent(made: list[Commit]) -> None:
     [(read, _, _)] = _read(encode(_commits_frame(*made), _KEY.sign))
     assert isinstance(read, CommitsFrame)
