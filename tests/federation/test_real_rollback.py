@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,16 @@ def _create(zones: Federation, zone: Zone, name: str) -> int:
     return int(zones.client(zone).user.allocate(name, "x", "public", []))
 
 
-def _set_back(zones: Federation) -> None:
-    """Lose one shared write of the master that a slave has."""
+def _set_back(zones: Federation, lost: Sequence[str] = ("lost",)) -> None:
+    """Lose shared writes of the master that a slave has."""
     master, slave = zones.master, zones.slaves[0]
     _create(zones, master, "kept")
     zones.settled()
     master.stop()
     nightly = engines.save(master.database)
     master.start()
-    _create(zones, master, "lost")
+    for name in lost:
+        _create(zones, master, name)
     zones.settled()
     wait_until("the slave keeps the master's signature", lambda: _keeps_proof(slave))
     master.kill()
@@ -52,6 +54,44 @@ def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_pa
             assert "lost" not in names
         (tail,) = (slave.state_dir / "forked").iterdir()
         assert "'lost'" in tail.read_text()
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["shorter", "written on"])
+def test_a_second_setback_inside_the_range_of_an_accepted_loss_is_noticed(tmp_path: Path, written: bool) -> None:
+    """Its indices are those of the accepted loss; only the signature tells that they are of the new history."""
+    with federation(tmp_path, 2) as zones:
+        master, slave = zones.master, zones.slaves[0]
+        _set_back(zones, lost=["lost", *(f"lost{number}" for number in range(5))])
+        range_ends = slave.status()["position"]
+        master.federation("accept-loss")
+        zones.settled()
+        master.stop()
+        nightly = engines.save(master.database)
+        master.start()
+        _create(zones, master, "again")
+        zones.settled()
+        held = slave.status()["position"]
+        assert held < range_ends
+        slave.stop()
+        master.kill()
+        engines.restore(master.database, nightly)
+        master.start()
+        if written:  # past what the slave holds, so that it is not ahead but forked
+            for number in range(3):
+                _create(zones, master, f"other{number}")
+        slave.start()
+        wait_until("the master sees that it was set back again", lambda: master.status()["state"] == "halted", timeout_s=20)
+        assert f"our signature over index {held}," in master.status()["last_error"]
+        wait_until("the slave hears why", lambda: slave.status()["state"] == "ahead", timeout_s=20)
+        assert slave.status()["position"] == held, "the slave gives nothing up before the operator has decided"
+        assert zones.caller(slave).call("one.user.allocate", "refused", "x", "public", [])[0] is False
+        master.federation("accept-loss")
+        _create(zones, master, "after")
+        zones.settled(timeout_s=60)
+        names = {user.NAME for user in zones.client(slave).userpool.info().USER}
+        assert {"kept", "after"} <= names
+        assert not {"lost", "again"} & names
+        assert len(list((slave.state_dir / "forked").iterdir())) == 2
 
 
 def test_what_a_federation_had_lost_is_over_with_it(tmp_path: Path) -> None:
