@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import engines
-from harness.zones import Federation, Zone, federation, wait_until
+from harness.zones import Federation, Zone, federation, invite, wait_until
 
 pytestmark = pytest.mark.engines
 
@@ -92,6 +92,41 @@ def test_a_second_setback_inside_the_range_of_an_accepted_loss_is_noticed(tmp_pa
         assert {"kept", "after"} <= names
         assert not {"lost", "again"} & names
         assert len(list((slave.state_dir / "forked").iterdir())) == 2
+
+
+def test_a_master_that_was_set_back_lets_no_zone_in_and_puts_one_out(tmp_path: Path) -> None:
+    """Zone records are shared rows like others. Only a revocation is made: a stolen zone must not wait for a backup to be found."""
+    newcomer = Zone(tmp_path / "newcomer", "newcomer")
+    try:
+        newcomer.start()
+        with federation(tmp_path, 2) as zones:
+            master, slave = zones.master, zones.slaves[0]
+            token = invite(master, newcomer.name, newcomer.endpoint)
+            _set_back(zones)
+            position = master.status()["position"]
+            for zone, verb, *arguments in (
+                (master, "invite", "another"),
+                (newcomer, "join", token),
+                (newcomer, "join", token, "--plan"),
+                (slave, "leave"),
+            ):
+                refused = zone.federation(verb, *arguments, check=False)
+                assert refused.returncode == 1, verb
+                assert "koinon federation accept-loss" in refused.stderr, verb
+                assert "Traceback" not in refused.stderr
+            assert "--force" in refused.stderr
+            assert (master.status()["position"], newcomer.status()["role"], slave.status()["role"]) == (position, "standalone", "slave")
+            slave.federation("leave", "--force")
+            assert slave.status()["role"] == "standalone"
+            assert "revoke it once more" in master.federation("revoke", slave.name).stderr
+            assert master.status()["state"] == "halted"
+            master.federation("accept-loss")
+            newcomer.federation("join", token)
+            Federation([master, newcomer], None).settled()
+            (trust,) = (zone["trust"] for zone in newcomer.status()["zones"] if zone["name"] == slave.name)
+            assert trust == "REVOKED"
+    finally:
+        newcomer.stop()
 
 
 def test_what_a_federation_had_lost_is_over_with_it(tmp_path: Path) -> None:
