@@ -158,7 +158,7 @@ class LocalLink:
             async with pump(opened) as pieces:
                 yield _Response(200, self.cut(pieces))
         else:
-            response = self.origin.snapshots.download(parts.path.rpartition("/")[2], int(query["offset"]))
+            response = self.origin.snapshots.download(self.asker, parts.path.rpartition("/")[2], int(query["offset"]))
             async with pump(response) as pieces:
                 yield _Response(response.status_code, self.cut(pieces))
 

@@ -51,6 +51,7 @@ class Zone:
         self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
         self.gate = Gate(self.database)
         self.context: ssl.SSLContext | None = None
+        self.halted: str | None = None
         self.membership = Membership(
             self.database,
             self.store,
@@ -59,6 +60,7 @@ class Zone:
             endpoint="http://127.0.0.1:2633/RPC2",
             federation_endpoint=self.address,
             on_certificate=self.reload,
+            halted=lambda: self.halted,
         )
         self._stop: list[Callable[[], None]] = []
         self._serving: list[asyncio.Task[None]] = []

@@ -18,7 +18,7 @@ from koinon.database.statement_log import read_commits
 from koinon.federation import applier as applier_module
 from koinon.federation import proof, snapshot_loading
 from koinon.federation.link import Interrupted, Refused
-from koinon.federation.rollback import signed_head
+from koinon.federation.rollback import read_proof
 from koinon.statements.commits import Position
 from koinon.statements.schema import PoolRow
 from koinon.wire.frames import CommitsFrame, Heartbeat
@@ -252,10 +252,10 @@ def test_a_master_that_was_set_back_stops_on_its_own_signature(tmp_path: Path) -
         await equal(origin, copy)
         assert copy.database.state().position < held
         with copy.database.read() as tx:
-            vouched = signed_head(proof.load(tx), origin.private_key, FEDERATION)
+            vouched = read_proof(proof.load(tx), origin.private_key, FEDERATION)
         assert vouched is not None
         with origin.database.read() as tx:
-            assert origin.guard.is_ours(tx, vouched.position.index, vouched.chain)
+            assert origin.guard.is_ours(tx, vouched.head.position.index, vouched.head.chain)
 
     run(tmp_path, test)
 
@@ -268,8 +268,8 @@ def test_a_frame_that_was_made_long_ago_tells_nothing_of_now(tmp_path: Path) -> 
         with origin.database.read() as tx:
             state, logged = tx.state, read_commits(tx, 0, statements=1)[0]
         intake, now_ms, hour_ms = copy.applier._intake, clock.now_ms(), 3_600_000
-        beat = Heartbeat(FEDERATION, 1, state.position, state.chain, now_ms, ())
-        frame = CommitsFrame(FEDERATION, 1, bytes(32), logged.chain, (logged.commit,), logged.commit.last_idx, now_ms - hour_ms)
+        beat = Heartbeat(FEDERATION, 1, state.position, state.chain, now_ms, (), 0)
+        frame = CommitsFrame(FEDERATION, 1, bytes(32), logged.chain, (logged.commit,), logged.commit.last_idx, now_ms - hour_ms, 0)
         waits = msgspec.structs.replace(logged.commit, committed_at_ms=now_ms - hour_ms // 2)
         intake._waiting.append((msgspec.structs.replace(logged, commit=waits), 1))
         intake._note(beat, SignedFrame(), 0)

@@ -22,11 +22,12 @@ from koinon.errors import ActionError, OutcomeUnknownError, UnavailableError
 from koinon.federation import call_channel, call_stream
 from koinon.federation.assertion import Assertion
 from koinon.federation.call_channel import CallChannel
-from koinon.federation.call_stream import CallStream
+from koinon.federation.call_stream import CallStream, Share, Shares
 from koinon.federation.forwarding import Forwarding
 from koinon.federation.keys import client_context
 from koinon.federation.link import Interrupted, Link, Refused, Unreachable
 from koinon.federation.links import read_signer
+from koinon.federation.seldom import Seldom
 from koinon.settings import FederationSettings
 from koinon.statements.commits import Position
 from koinon.wire import redirects
@@ -69,8 +70,10 @@ async def channel_at(tmp_path: Path, held: Held | None = None) -> AsyncIterator[
     async def taken(body: bytes, _request: WriteRequest, _if_match: str) -> Written[Any]:
         return Written(await take(body, holding), HEAD)
 
+    shares = Shares()
+
     async def calls(_request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
-        return CallStream(assertion.zone_id, taken)
+        return CallStream(shares.of(assertion.zone_id), taken)
 
     def routes(zone: Zone) -> list[BaseRoute]:
         return [Route(redirects.PATH, zone.gate.asserted(calls, max_body=None), methods=["POST"])]
@@ -275,7 +278,7 @@ async def taken_of(calls: list[Redirect], *, answers: bool) -> int:
         if message.get("body", redirects.SIGN_OF_LIFE) != redirects.SIGN_OF_LIFE:
             await asyncio.sleep(3600)
 
-    stream = asyncio.create_task(CallStream(1, taken)({}, receive, send))
+    stream = asyncio.create_task(CallStream(Share(1), taken)({}, receive, send))
     for _ in range(20 * len(calls)):
         await asyncio.sleep(0)
     ending = [stream, *call_stream._under_way]
@@ -297,10 +300,182 @@ def test_a_zone_has_a_bounded_number_of_calls_under_way_and_answers_unread(answe
 
 
 def test_the_calls_of_a_zone_that_are_under_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_stream, "_MOST_BYTES", 3000)
+    monkeypatch.setattr(call_stream, "_ZONE_BYTES", 3000)
 
     async def test() -> None:
         assert await taken_of([call("x" * 1000, number) for number in range(20)], answers=False) == 2
+
+    run(test)
+
+
+def test_a_zone_has_a_bounded_number_of_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(call_stream, "MAX_CHANNELS", 3)
+    monkeypatch.setattr(call_stream, "_refusals", Seldom())
+
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            more = [CallChannel(channel.link) for _ in range(3)]
+            for one in (channel, *more[:2]):
+                assert await one.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+            for _ in range(5):
+                with pytest.raises(Refused, match="has 3 channels for calls open here"):
+                    await more[2].ask(call("say hi"), timeout_s=10)
+            assert capsys.readouterr().out.count("opens too many channels") == 1
+            for one in (channel, *more[:2]):
+                assert await one.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+            await more[0].close()
+            async with asyncio.timeout(10):
+                while True:
+                    with contextlib.suppress(Refused):
+                        assert await more[2].ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                        break
+            for one in more:
+                await one.close()
+
+    run(test)
+
+
+def test_a_channel_on_which_nothing_comes_any_more_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slave that was cut off opens another; the master hears nothing of the end of the first."""
+    monkeypatch.setattr(call_stream, "MAX_CHANNELS", 1)
+    monkeypatch.setattr(call_stream, "SIGN_OF_LIFE_S", 0.05)
+    monkeypatch.setattr(call_channel, "SIGN_OF_LIFE_S", 60)
+
+    async def test() -> None:
+        async with channel_at(tmp_path) as (_, channel):
+            assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+            another = CallChannel(channel.link)
+            async with asyncio.timeout(10):
+                while True:
+                    with contextlib.suppress(Refused):
+                        assert await another.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                        break
+            await another.close()
+
+    run(test)
+
+
+def test_a_channel_that_waits_for_room_for_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits nobody hears whether its zone is still there, and channels are counted."""
+    monkeypatch.setattr(call_stream, "_ZONE_BYTES", 3000)
+    monkeypatch.setattr(call_stream, "_ROOM_S", 0.05)
+
+    async def test() -> None:
+        share = Share(1)
+        first = Wire(share, asked(2000))
+        await turns()
+        waiting = [Wire(share, asked(2000)) for _ in range(3)]
+        await asyncio.wait([wire.task for wire in waiting], timeout=10)
+        assert [wire.task.done() for wire in (first, *waiting)] == [False, True, True, True]
+        assert share.channels == 1
+        first.do()
+        again = Wire(share, asked(2000))
+        await turns()
+        assert again.begun == 1
+        await first.end()
+        await again.end()
+
+    run(test)
+
+
+class Wire:
+    """What a zone sends on one channel, piece by piece; ``read`` is how many of them the master has taken off it."""
+
+    def __init__(self, share: Share, *sent: bytes) -> None:
+        self.read = self.begun = 0
+        self._sent = list(sent)
+        self._done = asyncio.Event()
+        self.task = asyncio.create_task(CallStream(share, self._take)({}, self._receive, self._send))
+
+    async def _take(self, _body: bytes, _request: WriteRequest, _if_match: str) -> Written[Any]:
+        self.begun += 1
+        await self._done.wait()
+        return Written(1, HEAD)
+
+    async def _receive(self) -> Message:
+        if self.read == len(self._sent):
+            await asyncio.sleep(3600)
+        self.read += 1
+        return {"type": "http.request", "body": self._sent[self.read - 1], "more_body": True}
+
+    async def _send(self, _message: Message) -> None:
+        pass
+
+    def do(self) -> None:
+        self._done.set()
+
+    async def end(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def turns(count: int = 200) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def asked(size: int, number: int = 0) -> bytes:
+    return piece(Asked(number, call("x" * size, number)))
+
+
+def test_what_comes_in_on_all_channels_of_a_zone_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece that was announced has its room, so that half of one on each of many channels is no way round the bound."""
+    monkeypatch.setattr(call_stream, "_ZONE_BYTES", 3000)
+
+    async def test() -> None:
+        share, other = Share(1), Share(2)
+        halves = [asked(2000)[:500], asked(2000)[500:1000], asked(2000)[1000:]]
+        first = Wire(share, *halves[:2])
+        await turns()
+        rest = [Wire(share, *halves) for _ in range(10)]
+        honest = Wire(other, *halves)
+        await turns()
+        assert [wire.read for wire in (first, *rest)] == [2] + [1] * 10
+        assert honest.begun == 1
+        await first.end()  # it goes without the rest of its call: what was kept for it is free
+        await turns()
+        assert [wire.begun for wire in rest] == [1] + [0] * 9
+        rest[0].do()
+        await turns()
+        assert [wire.begun for wire in rest] == [1, 1] + [0] * 8
+        honest.do()
+        for wire in (*rest, honest):
+            wire.do()
+        await turns()
+        assert [wire.begun for wire in rest] == [1] * 10
+        for wire in (*rest, honest):
+            await wire.end()
+
+    run(test)
+
+
+def test_calls_under_way_on_all_channels_of_a_zone_together_are_bounded_also_when_channels_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_stream, "_ZONE_AT_ONCE", 10)
+
+    async def test() -> None:
+        share, other = Share(1), Share(2)
+        many = b"".join(asked(1, number) for number in range(4))
+        wires = []
+        for _ in range(5):
+            wires.append(Wire(share, many))
+            await turns()
+            await wires[-1].end()
+        assert sum(wire.begun for wire in wires) == 10
+        honest = Wire(other, many)
+        last = Wire(share, many)
+        await turns()
+        assert (honest.begun, last.begun) == (4, 0)
+        for wire in wires:
+            wire.do()
+        await turns()
+        assert last.begun == 4
+        for wire in (honest, last):
+            wire.do()
+            await wire.end()
 
     run(test)
 

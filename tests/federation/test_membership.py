@@ -170,6 +170,33 @@ def test_a_zone_whose_invitation_was_withdrawn_meanwhile_is_shown_as_gone(tmp_pa
     run(test)
 
 
+def test_a_master_that_was_set_back_lets_no_zone_in_and_puts_one_out(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with master_at(tmp_path / "a") as master, zone_at(tmp_path / "b") as zone, zone_at(tmp_path / "c") as late:
+            await join(zone, master)
+            token = (await master.membership.invite("late", None)).token
+            head = master.database.state().head
+            master.halted = "This master's database was set back: accept the loss (koinon federation accept-loss)."
+            with pytest.raises(UnavailableError, match="accept-loss"):
+                await master.membership.invite("later", None)
+            with pytest.raises(UnavailableError, match=r"can't be used: .*accept-loss\)\.$"):
+                await late.joining(master).join(token)
+            with pytest.raises(UnavailableError, match=r"can't be told: .*accept-loss\)\. Nothing was changed; with --force"):
+                await zone.membership.leave()
+            with pytest.raises(Refused, match="accept-loss"):
+                (await zone.links.master().request("POST", "/federation/v1/withdraw", timeout_s=10)).expect()
+            assert master.database.state().head == head
+            assert zone.database.state().role == "slave"
+            await master.membership.revoke(100)
+            assert trust_of(master, 100).trust == "REVOKED"
+            await zone.membership.leave()  # it need not be told
+            assert zone.database.state().role == "standalone"
+            master.halted = None
+            assert (await late.joining(master).join(token)).zone_id == 101
+
+    run(test)
+
+
 def test_a_master_that_cannot_be_told_does_not_hide_why_the_join_failed(tmp_path: Path) -> None:
     async def test() -> None:
         async with master_at(tmp_path / "a", user(2, "ann")) as master, zone_at(tmp_path / "b", user(2, "bob")) as zone:

@@ -12,14 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.types import Message
 
 from koinon import clock
 from koinon.database.jobs import Request
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ApplyTx, Overtaken, SharedTx
 from koinon.errors import UnavailableError
-from koinon.federation import snapshot_loading
+from koinon.federation import snapshot, snapshot_loading
 from koinon.federation.link import Link, LinkError
+from koinon.federation.replies import Reply
 from koinon.federation.snapshot import SIGNING_CONTEXT, is_snapshot_id
 from koinon.federation.snapshot_file import Counter, Row, SnapshotError, read_items, write_items
 from koinon.federation.snapshot_loading import Refusal, load
@@ -205,8 +207,8 @@ def test_one_dump_serves_all_who_ask_at_about_the_same_time(tmp_path: Path) -> N
     async def test(origin: Origin, _copy: Copy) -> None:
         await fill(origin)
 
-        async def offered(at_least: int = 0, have: str = "") -> Manifest:
-            reply = await origin.snapshots.offer(1, encode(SnapshotRequest(at_least, have)))
+        async def offered(at_least: int = 0, have: str = "", *, to: int = 1) -> Manifest:
+            reply = await origin.snapshots.offer(to, encode(SnapshotRequest(at_least, have)))
             signed = decode(SignedManifest, reply.body)
             origin.private_key.public_key().verify(signed.signature, SIGNING_CONTEXT + signed.payload)
             return decode(Manifest, signed.payload)
@@ -217,15 +219,86 @@ def test_one_dump_serves_all_who_ask_at_about_the_same_time(tmp_path: Path) -> N
         assert pin(origin) == first.head.position.index
         await origin.add_users(5)
         assert await offered() == first
-        newer = await offered(origin.database.state().position)
+        newer = await offered(origin.database.state().position, to=2)
         assert newer.head == origin.database.state().head
         assert await offered(have=first.snapshot_id) == first
         assert pin(origin) == first.head.position.index
         assert len(list((origin.state_dir / "snapshots").iterdir())) == 2
+        # A zone has one: what none has any more goes at once.
+        assert await offered(newer.head.position.index) == newer
+        assert [path.stem for path in (origin.state_dir / "snapshots").iterdir()] == [newer.snapshot_id]
         origin.snapshots.sweep(clock.monotonic_s() + 1)
         assert pin(origin) is None
         assert list((origin.state_dir / "snapshots").iterdir()) == []
-        assert origin.snapshots.download(first.snapshot_id, 0).status_code == 404
+        assert origin.snapshots.download(1, newer.snapshot_id, 0).status_code == 404
+
+    run(tmp_path, test)
+
+
+def test_a_zone_that_has_the_master_dump_again_and_again_is_refused_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(snapshot, "DUMP_BURST_S", 2.0)
+
+    async def test(origin: Origin, _copy: Copy) -> None:
+        async def offered(to: int, at_least: int) -> Reply:
+            return await origin.snapshots.offer(to, encode(SnapshotRequest(at_least, "")))
+
+        statuses = []
+        for _ in range(9):
+            await origin.add_users(1)
+            statuses.append((await offered(1, origin.database.state().position)).status)
+        assert statuses == [200] * 3 + [429] * 6
+        refused = await offered(1, origin.database.state().position)
+        assert b"the next one is made for it in" in refused.body
+        assert capsys.readouterr().out.count("asks for new snapshots too often") == 1
+        # What is there serves it too, once another zone has had it made; and with time it may ask again.
+        assert (await offered(2, origin.database.state().position)).status == 200
+        assert (await offered(1, origin.database.state().position)).status == 200
+        await origin.add_users(1)
+        assert (await offered(1, origin.database.state().position)).status == 429
+        now = clock.monotonic_s()
+        monkeypatch.setattr(clock, "monotonic_s", lambda: now + 10.0)
+        assert (await offered(1, origin.database.state().position)).status == 200
+
+    run(tmp_path, test)
+
+
+def test_a_zone_is_sent_one_file_at_a_time_and_the_newest_counts(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+        head = await get(origin, copy)
+        (made,) = origin.snapshots._dumps.values()
+
+        async def ask(zone_id: int) -> asyncio.Task[None]:
+            """Begin a download and read nothing of it."""
+            begun, never = asyncio.Event(), asyncio.Event()
+
+            async def send(_message: Message) -> None:
+                begun.set()
+                await never.wait()
+
+            async def receive() -> Message:
+                await never.wait()
+                raise AssertionError
+
+            response = origin.snapshots.download(zone_id, made.manifest.snapshot_id, 0)
+            task = asyncio.create_task(response({"type": "http", "method": "GET"}, receive, send))
+            await begun.wait()
+            return task
+
+        first, other = await ask(1), await ask(2)
+        second = await ask(1)
+        await asyncio.wait({first}, timeout=10)
+        assert first.cancelled()
+        assert not second.done()
+        assert not other.done()
+        assert await get(origin, copy) == head, "who loads it in earnest comes to the end of it"
+        assert second.cancelled()
+        assert not other.done()
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+        assert not origin.snapshots._sending
 
     run(tmp_path, test)
 

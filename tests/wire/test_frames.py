@@ -52,6 +52,7 @@ def _commits_frame(*made: Commit, **fields: Any) -> CommitsFrame:
         "commits": made or (commit(),),
         "head_index": 2,
         "sent_at_ms": 1_700_000_000_000,
+        "losses": 0,
     }
     return CommitsFrame(**(plain | fields))
 
@@ -65,6 +66,7 @@ def _heartbeat(**fields: Any) -> Heartbeat:
         "head_chain": bytes(32),
         "master_time_ms": 1_700_000_000_000,
         "zones": (report,),
+        "losses": 2,
     }
     return Heartbeat(**(plain | fields))
 
@@ -250,9 +252,9 @@ def test_a_payload_that_is_no_body_is_refused(payload: bytes) -> None:
         _read(_framed(payload))
 
 
-_HEARTBEAT: Final[list[Any]] = ["H", "f", 1, 2, bytes(32), 4, [[3, 1, 40, 2, 0.5, None, "ok"]]]
+_HEARTBEAT: Final[list[Any]] = ["H", "f", 1, 2, bytes(32), 4, [[3, 1, 40, 2, 0.5, None, "ok"]], 0]
 _PLAIN: Final = ["0" * 32, 1, 1, 0, "", b"", b"", {}, 0, [["D", "acl", 5]]]
-_COMMITS: Final[list[Any]] = ["C", "f", 1, bytes(32), bytes(32), [_PLAIN], 1, 4]
+_COMMITS: Final[list[Any]] = ["C", "f", 1, bytes(32), bytes(32), [_PLAIN], 1, 4, 0]
 
 
 def _with(body: list[Any], at: int, value: object) -> list[Any]:
@@ -289,6 +291,7 @@ def test_the_plain_bodies_of_the_next_test_are_good(body: list[Any]) -> None:
         _with(_HEARTBEAT, 3, 1.5),
         _with(_HEARTBEAT, 4, bytes(31)),
         _with(_HEARTBEAT, 4, "0" * 32),
+        _with(_HEARTBEAT, 7, -1),
         _with_zone(0, 2**31),
         _with_zone(3, -1),
         _with_zone(4, math.nan),
@@ -298,6 +301,7 @@ def test_the_plain_bodies_of_the_next_test_are_good(body: list[Any]) -> None:
         _COMMITS[:-1],
         [*_COMMITS, 1],
         _with(_COMMITS, 3, bytes(33)),
+        _with(_COMMITS, 8, None),
         _with(_COMMITS, 5, []),
         _with(_COMMITS, 5, [None]),
         _with(_COMMITS, 5, [[]]),

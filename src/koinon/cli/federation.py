@@ -113,6 +113,8 @@ def plan(config: Path | None, token: str) -> None:
 def revoke(config: Path | None, name: str) -> None:
     made = admin_client(config).revoke(name)
     complain(f"Zone {made['zone_id']} ({name}) is put out: its streams are cut and its requests are refused.")
+    if made.get("halted"):
+        complain("This master's database was set back. If you restore it, the zone is in again: revoke it once more then.")
 
 
 def accept_loss(config: Path | None) -> None:

@@ -111,6 +111,7 @@ class Federated:
             endpoint=settings.zone.endpoint,
             federation_endpoint=settings.federation.endpoint,
             on_certificate=self._reload_certificate,
+            halted=self.halted,
         )
         self._joining = Joining(
             database,
@@ -365,7 +366,7 @@ class Federated:
         if row is None:
             raise ActionError(f"There is no zone named {fields.name}.")
         await self._membership.revoke(row.oid)
-        return {"zone_id": row.oid}
+        return {"zone_id": row.oid, "halted": self.halted() is not None}
 
     async def _accept_loss(self, _fields: Nothing) -> dict[str, Any]:
         lost = self.halted()

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from koinon.database.database import Database
 from koinon.federation import existence, operations
 from koinon.federation.assertion import Assertion
-from koinon.federation.call_stream import CallStream
+from koinon.federation.call_stream import CallStream, Shares
 from koinon.federation.existence import Existence
 from koinon.federation.forwarding import Take
 from koinon.federation.listener import PREFIX, Gate, TrustRoutes, error_response
@@ -45,6 +45,7 @@ class LogRoutes:
         self._guard = guard
         self._snapshots = snapshots
         self._take = take
+        self._shares = Shares()
 
     def routes(self) -> list[BaseRoute]:
         """All of them, behind the gate."""
@@ -85,16 +86,16 @@ class LogRoutes:
         except MessageError as error:
             return error_response(400, str(error))
 
-    async def download(self, request: Request, _body: bytes, _assertion: Assertion) -> ASGIApp:
+    async def download(self, request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
         """A zone loads a snapshot from some byte on."""
         snapshot_id, offset = request.path_params["snapshot_id"], request.query_params.get("offset", "0")
         if not is_snapshot_id(snapshot_id) or not (offset.isascii() and offset.isdigit() and len(offset) < 19):
             return error_response(400, "a snapshot's id and offset=N are needed")
-        return self._snapshots.download(snapshot_id, int(offset))
+        return self._snapshots.download(assertion.zone_id, snapshot_id, int(offset))
 
     async def calls(self, _request: Request, _body: bytes, assertion: Assertion) -> ASGIApp:
         """A zone opens the channel on which it redirects callers' writes."""
-        return CallStream(assertion.zone_id, self._take)
+        return CallStream(self._shares.of(assertion.zone_id), self._take)
 
 
 class ObjectRoutes:

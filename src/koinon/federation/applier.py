@@ -33,7 +33,7 @@ from koinon.federation.snapshot_file import SnapshotError
 from koinon.federation.snapshot_loading import load
 from koinon.statements.commits import Head, Position
 from koinon.wire.frames import ZoneReport
-from koinon.wire.messages import SignedFrame
+from koinon.wire.messages import Located, SignedFrame
 
 log = structlog.get_logger(__name__)
 
@@ -167,7 +167,7 @@ class Applier:
         self._failures.clear()
         master = self._master()
         if self._state in ("ahead", "forked"):  # its history may have to go; any other zone never goes back
-            return await self._leave_history(master)
+            return await self._leave_history(master, await forks.find_ancestor(master.link, self._database, self._proof()))
         return await self._load_snapshot(master, at_least=self._database.state().position)
 
     # One attempt ------------------------------------------------------------------------------------------------------
@@ -215,7 +215,10 @@ class Applier:
                 return self._soon()
             case "forked":
                 self._enter("forked", declined.error)
-                await self._leave_history(master)
+                located = await forks.find_ancestor(master.link, self._database, self._proof())
+                if located.halted:  # it may be the master that left the history, and come back to it
+                    return self._again("ahead", located.halted, 30.0)
+                await self._leave_history(master, located)
                 return self._soon()
             case "ahead":
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
@@ -225,9 +228,8 @@ class Applier:
             case _:
                 return self._again("connecting", declined.error, LONGEST_WAIT_S)
 
-    async def _leave_history(self, master: Master) -> Head:
+    async def _leave_history(self, master: Master, located: Located) -> Head:
         """Keep what only we hold in a file, then take over the master's history."""
-        located = await forks.find_ancestor(master.link, self._database, self._proof())
         kept = await forks.set_aside(self._database, self._state_dir / "forked", max(0, located.index))
         log.error("this zone's history is not the master's", common_index=located.index, own_statements=str(kept) if kept else "none")
         head = await self._load_snapshot(master, at_least=0)

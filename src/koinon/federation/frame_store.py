@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from koinon import clock
 from koinon.database.database import Database
-from koinon.database.state import LoggedCommit
+from koinon.database.state import LoggedCommit, ZoneState
 from koinon.database.statement_log import read_commits
 from koinon.database.transactions import ReadTx
 from koinon.statements.commits import Head, Position
@@ -55,11 +55,13 @@ class FrameStore:
     Args:
         database: whose log.
         key: signs them.
+        losses: how many losses have been accepted.
     """
 
-    def __init__(self, database: Database, key: Callable[[], Ed25519PrivateKey]) -> None:
+    def __init__(self, database: Database, key: Callable[[], Ed25519PrivateKey], losses: Callable[[], int]) -> None:
         self._database = database
         self._key = key
+        self._losses = losses
         self._cache: OrderedDict[int, Frame] = OrderedDict()
         self._cached_bytes = 0
         self._recent: dict[int, LoggedCommit] = {}  # by first index
@@ -121,10 +123,10 @@ class FrameStore:
         return self._keep(head, await self._database.read_in_thread(lambda tx: build(read_range(tx, head.position.index))))
 
     def _builder(self, head: Head) -> Callable[[Sequence[LoggedCommit]], Frame | None]:
-        state, key = self._database.state(), self._key()
+        state, key, losses = self._database.state(), self._key(), self._losses()
 
         def build(commits: Sequence[LoggedCommit]) -> Frame | None:
-            return _build(commits, head.chain, state.federation_id, state.epoch, state.position, key) if commits else None
+            return _build(commits, head.chain, state, losses, key) if commits else None
 
         return build
 
@@ -168,16 +170,17 @@ def read_range(tx: ReadTx, after: int) -> list[LoggedCommit]:
     return read_commits(tx, after, statements=until - after, until=until) if until > after else []
 
 
-def _build(commits: Sequence[LoggedCommit], start: bytes, federation_id: str, epoch: int, head_index: int, key: Ed25519PrivateKey) -> Frame:
+def _build(commits: Sequence[LoggedCommit], start: bytes, state: ZoneState, losses: int, key: Ed25519PrivateKey) -> Frame:
     last = commits[-1]
     body = CommitsFrame(
-        federation_id=federation_id,
-        epoch=epoch,
+        federation_id=state.federation_id,
+        epoch=state.epoch,
         prev_chain=start,
         chain=last.chain,
         commits=tuple(logged.commit for logged in commits),
-        head_index=head_index,
+        head_index=state.position,
         sent_at_ms=clock.now_ms(),
+        losses=losses,
     )
     end = Head(Position(last.commit.epoch, last.commit.last_idx), last.chain)
     return Frame(start, end, encode(body, key.sign))

@@ -123,10 +123,11 @@ class Intake:
             CloudError: the database refused.
         """
         async with self._turn:  # a batch of an earlier stream may still be under way
-            head = self._database.state().head
+            with self._database.read() as tx:
+                head, kept = tx.state.head, proof.load(tx)
         self._waiting.clear()
         self._waiting_bytes = 0
-        if max(self._proof_index, self._stored_index) > head.position.index:
+        if not kept.payload or max(self._proof_index, self._stored_index) > head.position.index:
             # It may vouch for a history that we have given up since; if not, the like of it comes again.
             self._proof, self._proof_index, self._stored_index = SignedFrame(), 0, -1
         query = f"?after={head.position}&chain={head.chain.hex()}&run={self.run_id}"

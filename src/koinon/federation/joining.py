@@ -249,7 +249,7 @@ class Joining:
                 if self._database.state().role == "standalone":
                     await _withdraw(link)
         except LinkError as error:
-            raise UnavailableError(f"The master that sent the invitation can't be used: {error}.") from error
+            raise UnavailableError(f"The master that sent the invitation can't be used: {str(error).rstrip('.')}.") from error
         except SnapshotError as error:
             raise UnavailableError(f"The master's snapshot can't be used: {error}. Nothing was changed; join again.") from error
         except Overtaken as error:

@@ -34,7 +34,8 @@ from koinon.federation.membership import JoinRequest, Membership
 
 log = structlog.get_logger(__name__)
 
-MAX_BODY: Final = 64 * 2**20
+#: Of an enrolled zone's requests: the longest shows 256 points and a frame (wire/messages.py). Calls have a channel of their own.
+MAX_BODY: Final = 2**17
 #: Of requests whose sender is unknown.
 MAX_STRANGER_BODY: Final = 4096
 STRANGER_S: Final = 10.0

@@ -110,6 +110,7 @@ class Membership:
         endpoint: str,
         federation_endpoint: str,
         on_certificate: Callable[[], None],
+        halted: Callable[[], str | None],
     ) -> None:
         """Wire it up.
 
@@ -121,6 +122,7 @@ class Membership:
             endpoint: this zone's address for people, put into its record if that names none.
             federation_endpoint: host:port that other zones dial.
             on_certificate: called when another certificate is on disk; must make the listener use it.
+            halted: why shared writes are refused, None if they are not.
         """
         self._database = database
         self._store = store
@@ -129,6 +131,7 @@ class Membership:
         self.endpoint = endpoint
         self.federation_endpoint = federation_endpoint
         self._on_certificate = on_certificate
+        self._halted = halted
 
     # The beginning ----------------------------------------------------------------------------------------------------
 
@@ -206,9 +209,9 @@ class Membership:
 
         Raises:
             ActionError: this zone is not the master, or that zone is enrolled.
-            CloudError: the name or the address is not allowed.
+            CloudError: the name or the address is not allowed, or shared writes are stopped.
         """
-        state = self._require_master()
+        state = self._require_whole_master()
         if endpoint is not None:
             check_address(endpoint, "endpoint")
         secret, now_s = invitation.new_secret(), clock.now_s()
@@ -232,9 +235,9 @@ class Membership:
 
         Raises:
             InvitationError: the invitation can't be used.
-            CloudError: an address in the request is not one, or this zone is not the master.
+            CloudError: an address in the request is not one, this zone is not the master, or shared writes are stopped.
         """
-        state = self._require_master()
+        state = self._require_whole_master()
         _check_join(request)
         authority = self._store.authority()
 
@@ -271,7 +274,7 @@ class Membership:
 
     async def accept_withdrawal(self, zone_id: int) -> None:
         """The zone was let in and does not come, for now: what is shown of it is true again, and its invitation works until it expires."""
-        self._require_master()
+        self._require_whole_master()
 
         def job(tx: SharedTx) -> None:
             zones.set_attributes(tx, zone_id, _INVITED if invitation.reopen(tx, zone_id) else {"TRUST": "LEFT"})
@@ -280,7 +283,7 @@ class Membership:
 
     async def accept_leave(self, zone_id: int) -> None:
         """The master's side of a leave: from the moment that this commits, the zone's requests are refused."""
-        self._require_master()
+        self._require_whole_master()
 
         def job(tx: SharedTx) -> None:
             invitation.cancel(tx, zone_id)
@@ -290,6 +293,9 @@ class Membership:
 
     async def revoke(self, zone_id: int) -> None:
         """Put a zone out: here its requests are refused and its streams cut at once, elsewhere as soon as the change is applied.
+
+        Also while shared writes are stopped: a stolen zone must not stay until somebody has found a backup, nor may a federation be given
+        up before its zones are out. It only takes away, and can be repeated if a restored database has forgotten it.
 
         Raises:
             ActionError: this zone is not the master, or it is the zone itself.
@@ -376,7 +382,7 @@ class Membership:
         except Refused as refused:
             # gone already: an earlier attempt was heard and its answer lost, or the master put us out
             if refused.reason not in ("left", "revoked", "unknown zone") and not force:
-                raise UnavailableError(_NOT_TOLD.format(why=refused.text)) from refused
+                raise UnavailableError(_NOT_TOLD.format(why=refused.text.rstrip("."))) from refused
         except (LinkError, UnavailableError) as error:
             if not force:
                 raise UnavailableError(_NOT_TOLD.format(why=error)) from error
@@ -387,6 +393,14 @@ class Membership:
             raise ActionError(
                 "This zone is not the master of a federation; ask there." if state.role == "slave" else "This zone is in no federation."
             )
+        return state
+
+    def _require_whole_master(self) -> ZoneState:
+        """The state of a master that has lost nothing. Raises ActionError, UnavailableError."""
+        state = self._require_master()
+        why = self._halted()
+        if why is not None:
+            raise UnavailableError(why)
         return state
 
 

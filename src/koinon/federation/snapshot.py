@@ -2,6 +2,7 @@
 
 Path:     POST /federation/v1/snapshot -> offer() -> file in snapshots/; GET /federation/v1/snapshot/ID?offset=N -> download()
 Holds:    a dump shows one committed state; while it is in use the log after it is kept (pin()); it is gone some minutes after its last use.
+          One zone has one dump at a time, is sent one file at a time, and has the master dump for a bounded part of the time.
 Not here: what a slave does with it (snapshot_loading.py); the file's form (snapshot_file.py).
 """
 
@@ -16,11 +17,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from koinon import clock
 from koinon.database.blocks import Hashing
@@ -29,9 +32,10 @@ from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import CloudError
 from koinon.federation import reign
 from koinon.federation.replies import Reply, refuse, say
+from koinon.federation.seldom import Seldom
 from koinon.federation.snapshot_file import Counter, Header, Item, Reign, Row, write_items
 from koinon.statements.schema import SHARED_TABLES
-from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode
+from koinon.wire.messages import JSON, Manifest, SignedManifest, SnapshotRequest, decode, encode
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +44,12 @@ SIGNING_CONTEXT: Final = b"koinon snapshot 1\0"
 
 SHARED_FOR_S: Final = 60.0
 KEPT_UNUSED_S: Final = 600.0
+#: A zone may have the master dump for so many seconds at once, and for this part of the time in the long run. A zone whose copy is sound
+#: needs one dump, or a few when its operator tries a join; one that was stolen may ask for the newest state again and again.
+DUMP_BURST_S: Final = 10.0
+DUMP_PART: Final = 0.1
+#: A dump counts as so long at least: each costs a transaction and a file.
+DUMP_LEAST_S: Final = 1.0
 SWEEP_EVERY_S: Final = 30.0
 TELL_EVERY_S: Final = 5.0
 #: Another process's word counts for so long: it may be dead.
@@ -62,6 +72,7 @@ class _Dump:
         self.path = path
         self.manifest = manifest
         self.signed = signed
+        self.zones: set[int] = set()  # that were last offered this one
         self.made_at = self.used_at = clock.monotonic_s()
         self.touched_at = path.stat().st_mtime
 
@@ -82,6 +93,27 @@ class _Dump:
         return self.manifest.head.position.index
 
 
+class _Sending(StreamingResponse):
+    """A file on its way to a zone. The newest is sent on: an older one of the same zone has broken off, or is one too many."""
+
+    def __init__(self, content: AsyncIterator[bytes], size: int, zone_id: int, under_way: dict[int, asyncio.Task[Any]]) -> None:
+        super().__init__(content, media_type="application/octet-stream", headers={"Content-Length": str(size)})
+        self._zone_id = zone_id
+        self._under_way = under_way
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        before, task = self._under_way.get(self._zone_id), asyncio.current_task()
+        if before is not None:
+            before.cancel()
+        if task is not None:
+            self._under_way[self._zone_id] = task
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._under_way.get(self._zone_id) is task:
+                del self._under_way[self._zone_id]
+
+
 class Snapshots:
     """All snapshots that this zone offers.
 
@@ -99,6 +131,9 @@ class Snapshots:
         self._making = asyncio.Lock()
         self._dumping_at: int | None = None
         self._told: set[str] = set()  # what others know of from us
+        self._sending: dict[int, asyncio.Task[Any]] = {}  # by zone
+        self._dumped_for: dict[int, tuple[float, float]] = {}  # by zone: seconds of dumping that still count, and when that was so
+        self._refusals = Seldom()
         self._shared = not database.lease.alone
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_files(before=time.time() - KEPT_UNUSED_S if self._shared else math.inf)
@@ -107,7 +142,7 @@ class Snapshots:
         """Answer a zone that needs a snapshot with a signed manifest; dump one if none is fresh enough.
 
         Returns:
-            The manifest, or 409 if the zone asks for what is not here yet.
+            The manifest; 409 if the zone asks for what is not here yet, 429 if it has had too much made.
 
         Raises:
             MessageError: the body is no request.
@@ -119,13 +154,24 @@ class Snapshots:
         if wanted.at_least > position:
             return refuse("ahead", f"you want index {wanted.at_least} or later, the master's log ends at {position}")
         async with self._making:
-            dump = self._find(wanted) or await self._make()
-        dump.used_at = clock.monotonic_s()
+            dump = self._find(wanted)
+            if dump is None:
+                wait_s = self._wait_s(zone_id)
+                if wait_s > 0:
+                    return self._not_yet(zone_id, wait_s)
+                began_s = clock.monotonic_s()
+                try:
+                    dump = await self._make()
+                finally:
+                    self._count(zone_id, clock.monotonic_s() - began_s)
+            self._hand_to(zone_id, dump)
         log.info("snapshot offered", zone=zone_id, snapshot=dump.manifest.snapshot_id, size=dump.manifest.size)
         return say(dump.signed)
 
-    def download(self, snapshot_id: str, offset: int) -> Response:
-        """The file from a byte on, whichever process on this machine made it; 404 when it is not here any more, 416 past its end."""
+    def download(self, zone_id: int, snapshot_id: str, offset: int) -> Response:
+        """The file from a byte on, whichever process on this machine made it; 404 when it is not here any more, 416 past its end. What the
+        zone was being sent before ends.
+        """
         path = self._directory / f"{snapshot_id}{_SUFFIX}"
         dump = self._dumps.get(snapshot_id)
         try:
@@ -138,8 +184,7 @@ class Snapshots:
             return Response(b'{"error": "the snapshot has fewer bytes"}', 416, media_type="application/json")
         if dump is not None:
             dump.used_at = clock.monotonic_s()
-        headers = {"Content-Length": str(size - offset)}
-        return StreamingResponse(self._bytes(path, dump, offset), media_type="application/octet-stream", headers=headers)
+        return _Sending(self._bytes(path, dump, offset), size - offset, zone_id, self._sending)
 
     def pin(self, tx: ReadTx) -> int | None:
         """The oldest index that a snapshot in use or in the making belongs to: the log after it must stay. None if there is none."""
@@ -172,8 +217,7 @@ class Snapshots:
         """Remove snapshots that were last used before a moment of the monotonic clock."""
         for snapshot_id, dump in list(self._dumps.items()):
             if dump.used_at < before and not dump.used_elsewhere():
-                del self._dumps[snapshot_id]
-                dump.path.unlink(missing_ok=True)
+                self._drop(snapshot_id)
 
     async def _tell_others(self, *, dumping: bool = False) -> None:
         """Put down what this process offers, so that the one that purges the log keeps what comes after."""
@@ -203,6 +247,36 @@ class Snapshots:
             with contextlib.suppress(FileNotFoundError):  # another process was quicker
                 if left.stat().st_mtime < before:
                     left.unlink()
+
+    def _drop(self, snapshot_id: str) -> None:
+        self._dumps.pop(snapshot_id).path.unlink(missing_ok=True)
+
+    def _hand_to(self, zone_id: int, dump: _Dump) -> None:
+        """From now on the zone has this dump; one that no zone has any more goes."""
+        dump.used_at = clock.monotonic_s()
+        dump.zones.add(zone_id)
+        for snapshot_id, other in list(self._dumps.items()):
+            if other is not dump:
+                other.zones.discard(zone_id)
+                if not other.zones:
+                    self._drop(snapshot_id)
+
+    def _wait_s(self, zone_id: int) -> float:
+        """Seconds until the zone may have another dump made; not above 0 if it may now."""
+        dumped_s, at_s = self._dumped_for.get(zone_id, (0.0, 0.0))
+        return (dumped_s - DUMP_BURST_S) / DUMP_PART - (clock.monotonic_s() - at_s)
+
+    def _count(self, zone_id: int, took_s: float) -> None:
+        now_s = clock.monotonic_s()
+        dumped_s, at_s = self._dumped_for.get(zone_id, (0.0, now_s))
+        self._dumped_for[zone_id] = (max(0.0, dumped_s - (now_s - at_s) * DUMP_PART) + max(took_s, DUMP_LEAST_S), now_s)
+
+    def _not_yet(self, zone_id: int, wait_s: float) -> Reply:
+        wait = math.ceil(wait_s)
+        if times := self._refusals.due(zone_id):
+            log.warning("a zone asks for new snapshots too often, none is made", zone=zone_id, wait_s=wait, times=times)
+        error = f"zone {zone_id} has had many snapshots made in a short time; the next one is made for it in {wait} s"
+        return Reply(429, msgspec.json.encode({"error": error}), JSON)
 
     def _find(self, wanted: SnapshotRequest) -> _Dump | None:
         known = self._dumps.get(wanted.have)

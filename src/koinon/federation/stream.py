@@ -112,7 +112,7 @@ class Feed:
     Args:
         database: the master's.
         key: the zone's private key; asked for when needed, because a zone may become master while it runs.
-        guard: knows of losses that the operator has accepted.
+        guard: knows of losses that an operator has accepted, which count in all that is signed.
         heartbeat_s: time between heartbeats.
         reports: how far each zone is; goes along with each heartbeat.
 
@@ -147,7 +147,7 @@ class Feed:
         self._rung_at = 0
         self.bell = asyncio.Event()
         self.beat = b""
-        self.frames = FrameStore(database, key)
+        self.frames = FrameStore(database, key, lambda: guard.losses)
         self.troubles: dict[int, str] = {}
         self._unsubscribe = database.on_commit(self._hear)
 
@@ -286,6 +286,8 @@ class Feed:
             self.frames.clear()
             self._cut_all()
             return
+        if self._guard.halted is not None:
+            self._guard.look_again()  # before this commit is signed: another process may have heard that the loss is accepted
         if self._streams:
             self.frames.add(notice.commits)
             if notice.commits or notice.state.position > self._rung_at:
@@ -294,7 +296,8 @@ class Feed:
 
     def _make_beat(self) -> None:
         state = self._database.state()
-        body = Heartbeat(state.federation_id, state.epoch, state.position, state.chain, clock.now_ms(), self._reports())
+        reports, losses = self._reports(), self._guard.losses
+        body = Heartbeat(state.federation_id, state.epoch, state.position, state.chain, clock.now_ms(), reports, losses)
         self.beat = encode(body, self._key().sign)
         self._beat_at = clock.monotonic_s()
         self._ring()

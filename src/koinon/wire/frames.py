@@ -49,6 +49,7 @@ class CommitsFrame(msgspec.Struct, frozen=True, array_like=True, tag="C", forbid
         commits: at least one.
         head_index: the master's last index when the frame was built.
         sent_at_ms: the master's clock then, milliseconds since 1970.
+        losses: how many losses had been accepted on the master then.
     """
 
     federation_id: _FederationId
@@ -58,6 +59,7 @@ class CommitsFrame(msgspec.Struct, frozen=True, array_like=True, tag="C", forbid
     commits: Annotated[tuple[Commit, ...], Meta(min_length=1)]
     head_index: _Count
     sent_at_ms: _Count
+    losses: _Count
 
 
 class ZoneReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -92,6 +94,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="H", forbid_un
         head_chain: its chain there.
         master_time_ms: its clock, milliseconds since 1970.
         zones: every enrolled zone.
+        losses: how many losses have been accepted on it: it tells what was signed for a new history from what was for a lost one.
     """
 
     federation_id: _FederationId
@@ -100,6 +103,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="H", forbid_un
     head_chain: _Chain
     master_time_ms: _Count
     zones: tuple[ZoneReport, ...]
+    losses: _Count
 
 
 Body = CommitsFrame | Heartbeat

@@ -88,6 +88,11 @@ class Pieces:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
+    @property
+    def announced(self) -> int:
+        """Bytes of the piece of which only a part is here, 0 if there is none."""
+        return int.from_bytes(self._buffer[:4]) if len(self._buffer) >= 4 else 0
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take some bytes; give each piece that is whole now.
 
