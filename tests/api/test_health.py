@@ -61,6 +61,10 @@ def _lose_database(database: Any, _: Health) -> None:
     database.silence_s = lambda: math.inf
 
 
+def _close_database(database: Any, _: Health) -> None:
+    database._fence.reason = "the zone has moved away"
+
+
 def _lose_lease(database: Any, _: Health) -> None:
     database.lease.alone = False
     database.lease.see(Seen(None, "", b"", 0.0))
@@ -85,6 +89,11 @@ def _lose_both(database: Any, health: Health) -> None:
 def test_what_it_can_not_do_is_said(tmp_path: Path, path: str, change: Callable[[Any, Health], None], why: str) -> None:
     assert ask(tmp_path, path, change=change) == (503, why)
     assert ask(tmp_path, "/healthz", change=change) == (200, "ok")
+
+
+def test_a_process_whose_database_was_closed_wants_to_be_started_again(tmp_path: Path) -> None:
+    for path in ("/healthz", "/readyz", "/leader", "/caught-up"):
+        assert ask(tmp_path, path, change=_close_database) == (503, "the zone has moved away")
 
 
 @pytest.mark.parametrize(

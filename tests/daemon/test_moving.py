@@ -18,6 +18,7 @@ from koinon.database.closed import Mark
 from koinon.database.contents import TABLES, Filling, unserved
 from koinon.database.database import Database
 from koinon.database.dialects import choose
+from koinon.database.state import GENERATION
 from koinon.database.transactions import SharedTx
 from koinon.errors import UnavailableError
 from koinon.federation import outbox
@@ -93,11 +94,17 @@ def contents(where: Settings) -> dict[str, list[tuple[Any, ...]]]:
     connection = dialect.reader()
     try:
         return {
-            table: sorted((tuple(row) for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table}")), key=repr)
+            table: sorted((_plain(table, row) for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table}")), key=repr)
             for table, columns in TABLES.items()
         }
     finally:
         connection.close()
+
+
+def _plain(table: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row without the generation, which is the database's own."""
+    at = TABLES[table].index("write_seq") if table == "zone_state" else len(row)
+    return *row[:at], *(value % GENERATION for value in row[at : at + 1]), *row[at + 1 :]
 
 
 async def write_on(database: Database) -> tuple[int, list[int]]:

@@ -1,6 +1,6 @@
 """What load balancers ask a process, without a session: GET on the clients' port, 200 or 503 and a line of JSON that says why.
 
-    /healthz     it lives and its loop turns: restart it when this does not answer
+    /healthz     it lives and its loop turns: restart it when this does not answer, or says 503: it may not use its database any more
     /readyz      it can answer calls: its database answers, it can do what its zone's role asks for, and it is not stopping
     /leader      it does the zone's single work. Any process takes any write; this one is for who wants all of them at one place
     /caught-up   reads here are at most so old: a slave's copy holds what the master has said, but for a bounded lag
@@ -49,6 +49,8 @@ class Health:
         state, lease = self._database.state(), self._database.lease
         said: dict[str, Any] = {"process": self._database.process, "zone": state.zone_id, "role": state.role}
         match path:
+            case _ if self._database.closed:
+                why = self._database.closed
             case "/readyz":
                 why = self._why_not_ready()
             case "/leader":

@@ -78,6 +78,7 @@ def _facts(moved: Answer) -> list[tuple[str, str]]:
 def _tell_copied(moved: Answer) -> None:
     print_facts([("COPY", moved["place"]), *_facts(moved), ("STATE", "ready" if moved["opened"] else "closed")])
     _complain_of_faults(moved)
+    _complain_of_sessions(moved)
     if moved["opened"]:
         complain(
             "The copy is whole and checked. Set `url` in [database] to its address, then start the zone. The old database is closed from "
@@ -130,11 +131,20 @@ def _agreed() -> bool:
 def _tell_restored(moved: Answer) -> None:
     print_facts([("RESTORED", moved["place"]), ("ROWS", str(moved["rows"])), ("KEYS", ", ".join(moved["keys"]) or "-")])
     _complain_of_faults(moved)
+    _complain_of_sessions(moved)
     if moved["lacks_keys"]:
         complain(
             "The zone's keys are neither in the backup nor in the state directory: put its directory federation/ there before the start."
         )
     complain("The database is whole and checked. Start the zone.")
+
+
+def _complain_of_sessions(moved: Answer) -> None:
+    if moved["sessions_left"]:
+        complain(
+            f"{moved['sessions_left']} sessions of servers that were still connected belong to another user, and could not be ended. They "
+            "can change nothing any more. End those servers, or the sessions as an administrator of the database server."
+        )
 
 
 def _complain_of_faults(moved: Answer) -> None:

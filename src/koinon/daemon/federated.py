@@ -131,7 +131,7 @@ class Federated:
         self._runs_as: tuple[tuple[Role, str, int], tuple[int, ...]] | None = None
         self._changing = asyncio.Lock()
         self._unsettled = asyncio.Event()
-        self._unsubscribe: Callable[[], None] = lambda: None
+        self._unsubscribe: Callable[[], None] = _nothing
         self.trouble = ""
 
     async def start(self, take: Take) -> None:
@@ -155,8 +155,9 @@ class Federated:
             task.add_done_callback(_report_failure)
 
     async def stop(self) -> None:
-        """Stop it all and say good-bye to the zones that follow."""
+        """Stop it all and say good-bye to the zones that follow. May be called again."""
         self._unsubscribe()
+        self._unsubscribe = _nothing
         for task in self._keeping:
             task.cancel()
         await asyncio.gather(*self._keeping, return_exceptions=True)
@@ -440,6 +441,10 @@ class Federated:
             "heartbeat_age_s": following.silence_s,
             "last_error": following.last_error,
         }
+
+
+def _nothing() -> None:
+    """There is nothing to end."""
 
 
 def _enrolled(tx: ReadTx) -> list[int]:

@@ -1,9 +1,9 @@
 """Move a zone's whole database: to another engine, into a file, and back.
 
 Path:     `koinon database copy`, `koinon backup`, `koinon restore` -> __main__.py -> here -> database/contents.py, backup_file.py
-Holds:    what is copied is one committed state, of a zone that runs or not. A copy is opened to servers only if the zone was kept stopped
-          while it was made, and then the database that it leaves is closed: two would be served as one zone. Of a running zone it is a
-          rehearsal, and the same command with the zone stopped brings it up to date.
+Holds:    what is copied is one committed state, of a zone that runs or not. A copy is opened to servers only if nothing was written to
+          the zone while it was made, and then the database that it leaves is closed: two would be served as one zone. Of a running zone it
+          is a rehearsal, and the same command with the zone stopped brings it up to date.
 Not here: what is printed (cli/moving.py); what a federation does with a zone that was set back (federation/rollback.py, applier.py).
 """
 
@@ -24,10 +24,11 @@ from koinon.daemon.bootstrap import ONE_AUTH
 from koinon.daemon.secret_files import SERVER_AUTH
 from koinon.database import backup_file, migrations
 from koinon.database.backup_file import Backup, Header, KeyFile
-from koinon.database.closed import Mark, set_mark
+from koinon.database.closed import Mark
 from koinon.database.contents import TABLES, Filling, Reading, Tell, Total, reopen, unserved
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
+from koinon.database.fence import shut
 from koinon.errors import UnavailableError
 from koinon.federation.keys import KeyStore, write_private
 from koinon.settings import DATABASE_FORM, Settings, is_database
@@ -61,15 +62,16 @@ def copy(settings: Settings, to: str, *, replace: bool, tell: Tell) -> dict[str,
         pass  # there is something to copy
     with _plain_errors(source), _held(source) as held, Reading(source) as reading:
         with _plain_errors(target):
-            totals = _copy(source, held, reading, target, replace=replace, tell=tell)
-        return _told(target.place, reading, _rows(totals)) | {"opened": held is not None}
+            totals, left = _copy(source, held, reading, target, replace=replace, tell=tell)
+        return _told(target.place, reading, _rows(totals)) | {"opened": held is not None, "sessions_left": left}
 
 
-def _copy(source: Dialect, held: Connection | None, reading: Reading, target: Dialect, *, replace: bool, tell: Tell) -> Totals:
+def _copy(source: Dialect, held: Connection | None, reading: Reading, target: Dialect, *, replace: bool, tell: Tell) -> tuple[Totals, int]:
     again = "with the zone stopped, give the command `koinon database copy` again: it goes on from what is here"
     broken = Mark(f"an unfinished copy of {source.place}", f"It was interrupted: {again}.")
     with unserved(target) as connection:
         filling = Filling(target, connection, broken, replace=replace)
+        left = filling.sessions_left
         totals: Totals = {}
         for table, columns in TABLES.items():
             tell(f"copying {table}")
@@ -77,12 +79,14 @@ def _copy(source: Dialect, held: Connection | None, reading: Reading, target: Di
             totals[table] = columns, there or filling.put(table, columns, reading.rows(table), tell)
         filling.check(totals, tell)
         if held is not None:
-            set_mark(source, held, _left_for(target))  # first: at no time are both open
+            since = reading.state.write_seq
+            with _plain_errors(source):
+                left += shut(source, held, _left_for(target), read_by=reading.connection, since=since)  # first: at no time are both open
             filling.open()
         else:
             position = reading.state.head.position
             filling.leave_closed(Mark(broken.holds, f"It was made at {position} while the zone ran, and lacks what came later: {again}."))
-    return totals
+    return totals, left
 
 
 def _left_for(target: Dialect) -> Mark:
@@ -193,7 +197,7 @@ def restore(settings: Settings, path: Path, *, replace: bool, tell: Tell) -> dic
             keys.put()
             filling.open()
     with _plain_errors(target), Reading(target) as reading:
-        told = _told(target.place, reading, _rows(totals))
+        told = _told(target.place, reading, _rows(totals)) | {"sessions_left": filling.sessions_left}
     lacks_keys = told["role"] != "standalone" and not KeyStore(settings.state).zone_key_file.exists()
     return told | {"keys": [key.name for key in backup.keys], "lacks_keys": lacks_keys}
 

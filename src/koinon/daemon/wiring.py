@@ -6,6 +6,7 @@ Holds:    what listens starts last and stops first. A zone that founds, joins or
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -46,6 +47,7 @@ class Zone:
         self._settings = settings
         self._share_ports = share_ports
         self._health: Health | None = None
+        self._stopping_early: asyncio.Task[None] | None = None
         self._stopping: list[Callable[[], Awaitable[None]]] = []
 
     async def start(self) -> None:
@@ -84,6 +86,7 @@ class Zone:
         dispatcher = Dispatcher(database, login, bindings, federated.forwarding, federated.halted, wait_s=wait_s)
         self._stopping.append(federated.stop)
         await federated.start(dispatcher.answer_forwarded)
+        database.on_closed(lambda: self._end_federation(federated))
         limit = settings.server.max_request_mib << 20
         health = self._health = Health(
             database, federated.following, lambda: federated.trouble, caught_up_s=settings.federation.caught_up_s
@@ -99,6 +102,10 @@ class Zone:
         await admin.start()
         state = database.state()
         log.info("zone serves", zone=state.zone_id, role=state.role, head=str(state.head.position), port=port)
+
+    def _end_federation(self, federated: Federated) -> None:
+        """The database is not ours any more: other zones are to look for who serves it. Clients go on being told why they are refused."""
+        self._stopping_early = asyncio.get_running_loop().create_task(federated.stop(), name="stopping early")
 
     async def stop(self) -> None:
         """Stop what was started, the last first."""

@@ -13,7 +13,12 @@ from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.errors import UnavailableError
 
 _TABLE: Final = "closed"
+_UNDER_WAY: Final = "closing"  # a table that is made is there before its row
 _LENGTH: Final = 500
+
+
+class Closed(UnavailableError):
+    """No server may use this database, or this server may not any more; the text says why and what to do."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -31,14 +36,17 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def set_mark(dialect: Dialect, connection: Connection, mark: Mark) -> None:
-    """Close a database, or let one that is closed say something else."""
-    if not dialect.has_table(connection, _TABLE):
-        connection.execute(
-            f"CREATE TABLE {_TABLE} (id INTEGER PRIMARY KEY, holds VARCHAR({_LENGTH}), remedy VARCHAR({_LENGTH}), was_left INTEGER)"
-        )
-    connection.execute(f"DELETE FROM {_TABLE}")
+    """Close a database, or let one that is closed say something else. At no moment it says nothing."""
     row = (mark.holds[:_LENGTH], mark.remedy[:_LENGTH], int(mark.left))
-    connection.execute(f"INSERT INTO {_TABLE} (id, holds, remedy, was_left) VALUES (1, ?, ?, ?)", row)
+    if dialect.has_table(connection, _TABLE):
+        connection.execute(f"UPDATE {_TABLE} SET holds = ?, remedy = ?, was_left = ? WHERE id = 1", row)
+        return
+    connection.execute(f"DROP TABLE IF EXISTS {_UNDER_WAY}")
+    connection.execute(
+        f"CREATE TABLE {_UNDER_WAY} (id INTEGER PRIMARY KEY, holds VARCHAR({_LENGTH}), remedy VARCHAR({_LENGTH}), was_left INTEGER)"
+    )
+    connection.execute(f"INSERT INTO {_UNDER_WAY} (id, holds, remedy, was_left) VALUES (1, ?, ?, ?)", row)
+    connection.execute(f"ALTER TABLE {_UNDER_WAY} RENAME TO {_TABLE}")
 
 
 def remove_mark(connection: Connection) -> None:
@@ -50,18 +58,16 @@ def mark_of(dialect: Dialect, connection: Connection) -> Mark | None:
     """The mark of a database; None if it has none."""
     if not dialect.has_table(connection, _TABLE):
         return None
-    row = connection.execute(f"SELECT holds, remedy, was_left FROM {_TABLE}").fetchone()
-    if row is None:  # it was interrupted between two statements
-        return Mark("what nobody has vouched for", "Fill it again, with --replace.")
-    return Mark(row[0], row[1], bool(row[2]))
+    holds, remedy, left = connection.execute(f"SELECT holds, remedy, was_left FROM {_TABLE}").fetchone()
+    return Mark(holds, remedy, bool(left))
 
 
 def require_open(dialect: Dialect, connection: Connection) -> None:
     """Refuse a database that is closed.
 
     Raises:
-        UnavailableError: it is.
+        Closed: it is.
     """
     mark = mark_of(dialect, connection)
     if mark is not None:
-        raise UnavailableError(f"{dialect.place} is closed: it holds {mark.holds}. {mark.remedy}")
+        raise Closed(f"{dialect.place} is closed: it holds {mark.holds}. {mark.remedy}")

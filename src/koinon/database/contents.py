@@ -8,7 +8,7 @@ Not here: which database is filled from which, and what an operator is told (dae
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
@@ -19,6 +19,8 @@ import msgspec
 from koinon.database import lease, migrations
 from koinon.database.closed import Mark, mark_of, remove_mark, require_open, set_mark
 from koinon.database.dialects.protocol import Connection, Dialect
+from koinon.database.fence import generation, shut
+from koinon.database.state import GENERATION
 from koinon.database.tables import metadata
 from koinon.database.transactions import read_state
 from koinon.errors import UnavailableError
@@ -34,6 +36,7 @@ Tell = Callable[[str], None]
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {str(table.name): tuple(map(str, table.columns.keys())) for table in metadata.sorted_tables}
 #: Tables whose ids the engine itself gives.
 _NUMBERED: Final = tuple(table.name for table in metadata.sorted_tables if table.autoincrement_column is not None)
+_STATE_TABLE: Final = "zone_state"
 _ROWS_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 4 * 2**20
 
@@ -82,6 +85,7 @@ class Reading:
         dialect: engine and place.
 
     Attributes:
+        connection: its session.
         state: what the zone is in that moment.
 
     Raises:
@@ -90,44 +94,44 @@ class Reading:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._connection = dialect.reader()
+        self.connection = dialect.reader()
         try:
-            _require_present(dialect, self._connection)
-            require_open(dialect, self._connection)
-            dialect.begin_snapshot(self._connection)
-            self.state = read_state(self._connection)
+            _require_present(dialect, self.connection)
+            require_open(dialect, self.connection)
+            dialect.begin_snapshot(self.connection)
+            self.state = read_state(self.connection)
         except BaseException:
-            self._connection.close()
+            self.connection.close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _kind: object, _error: BaseException | None, _traceback: object) -> None:
-        self._dialect.rollback(self._connection)
-        self._connection.close()
+        self._dialect.rollback(self.connection)
+        self.connection.close()
 
     def rows(self, table: str) -> Iterable[Row]:
         """The rows of a table, one by one; all of them have to be read before the next table's."""
-        return self._connection.stream(_select(table, TABLES[table]))
+        return self.connection.stream(_select(table, TABLES[table]))
 
     def zone_name(self) -> str:
         """What the zone's own record calls it; empty before the first start has filled it."""
-        row = self._connection.execute("SELECT name FROM zone_pool WHERE oid = ?", (self.state.zone_id,)).fetchone()
+        row = self.connection.execute("SELECT name FROM zone_pool WHERE oid = ?", (self.state.zone_id,)).fetchone()
         return str(row[0]) if row else ""
 
     def faults(self) -> list[str]:
         """Shared tables whose rows do not have the digest that the zone has kept of them."""
-        kept = {table: bytes(value) for table, value in self._connection.execute("SELECT tablename, digest FROM shared_digest")}
+        kept = {table: bytes(value) for table, value in self.connection.execute("SELECT tablename, digest FROM shared_digest")}
         return [table for table, found in self._shared_digests() if kept.get(table) != digest.to_bytes(found)]
 
     def _shared_digests(self) -> Iterator[tuple[str, int]]:
         for table, shape in SHARED_TABLES.items():
             total = digest.EMPTY
-            for row in self._connection.stream(_select(table, shape.names)):
+            for row in self.connection.stream(_select(table, shape.names)):
                 total = digest.add(total, digest.row_hash(table, row))
             yield table, total
-        counters = self._connection.execute("SELECT tablename, last_oid FROM pool_control").fetchall()
+        counters = self.connection.execute("SELECT tablename, last_oid FROM pool_control").fetchall()
         hashes = [digest.counter_hash(table, last_oid) for table, last_oid in counters if table in SHARED_TABLES]
         total = digest.EMPTY
         for one in hashes:
@@ -188,6 +192,9 @@ class Filling:
             same source has put there is not put again (``has``).
         schema: the version that the rows are of.
 
+    Attributes:
+        sessions_left: how many sessions of others could not be ended; see ``fence.shut``.
+
     Raises:
         UnavailableError: it is not fit, or not empty.
     """
@@ -196,29 +203,43 @@ class Filling:
         self._dialect = dialect
         self._connection = connection
         self._schema = schema
+        self._generation = 0  # what processes that have it open may know it by
+        self.sessions_left = 0
         dialect.require_fit(connection)
         self._kept = self._close(mark, replace)
 
     def has(self, table: str, rows: Callable[[], Iterable[Row]]) -> Total | None:
         """The total of a table that an earlier attempt has left as it is to be; None if it must be put."""
-        if not self._kept:
+        if not self._kept or table == _STATE_TABLE:  # each attempt gives it a generation of its own
             return None
         wanted = total_of(rows())
         return wanted if self.total(table, TABLES[table]) == wanted else None
 
     def put(self, table: str, columns: tuple[str, ...], rows: Iterable[Row], tell: Tell) -> Total:
-        """Make a table's rows these.
+        """Make a table's rows these; the row of ``zone_state`` is never missing, and gets a generation that neither side has had.
 
         Returns:
-            Their total.
+            The total of what was put.
         """
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        self._in_transaction(partial(self._connection.execute, f"DELETE FROM {table}"))
-        summing = Summing(rows)
+        summing = Summing(self._of_next_generation(columns, rows) if table == _STATE_TABLE else rows)
+        clear = f"DELETE FROM {table}"
         for part in _parts(summing):
-            self._in_transaction(partial(self._connection.later, insert, *part))
+            self._in_transaction(partial(self._put_part, clear, insert, part))
+            clear = ""
             tell(f"{table}: {summing.total.rows:,} rows")
         return summing.total
+
+    def _put_part(self, clear: str, insert: str, part: Sequence[Row]) -> None:
+        if clear:
+            self._connection.execute(clear)
+        self._connection.later(insert, *part)
+
+    def _of_next_generation(self, columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[Row]:
+        at = columns.index("write_seq")
+        for row in rows:
+            former, groups = divmod(row[at], GENERATION)
+            yield *row[:at], (max(former, self._generation) + 1) * GENERATION + groups, *row[at + 1 :]
 
     def total(self, table: str, columns: tuple[str, ...]) -> Total:
         """What a table holds now, read back from the database."""
@@ -266,11 +287,13 @@ class Filling:
             raise UnavailableError(
                 f"{dialect.place} is not empty: it holds {what}. Name another database, or give what it holds up with --replace."
             )
-        set_mark(dialect, connection, mark)
+        self.sessions_left = shut(dialect, connection, mark)
+        self._generation = generation(dialect, connection)
         if not goes_on:
             for name in there:
                 connection.execute(f"DROP TABLE {name}")
             migrations.upgrade(dialect, self._schema)
+            connection.execute("UPDATE zone_state SET write_seq = ? WHERE id = 1", (self._generation * GENERATION,))
         return goes_on
 
     def _in_transaction(self, act: Callable[[], object]) -> None:
@@ -306,6 +329,7 @@ def _select(table: str, columns: Iterable[str]) -> str:
 
 
 def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in parts, at least one."""
     part: list[Row] = []
     size = 0
     for row in rows:
@@ -314,5 +338,4 @@ def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
         if len(part) >= _ROWS_AT_ONCE or size >= _BYTES_AT_ONCE:
             yield part
             part, size = [], 0
-    if part:
-        yield part
+    yield part

@@ -2,12 +2,13 @@
 
 Path:     api and federation -> read()/write_*()/apply() -> transactions.py, writer.py
 Holds:    all methods are called on the event loop's thread; only ``read_in_thread`` leaves it. When a server is away, reads and writes
-          fail plainly at once, and a new session is sought beside the loop.
+          fail plainly at once, and a new session is sought beside the loop. Once the database was closed or replaced, they fail for good.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import math
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -21,15 +22,16 @@ import structlog
 
 from koinon.database import migrations, recent
 from koinon.database.cache import Notes, RowCache
-from koinon.database.closed import require_open
+from koinon.database.closed import Closed, require_open
 from koinon.database.dialects import choose
 from koinon.database.dialects.protocol import Connection, Dialect
 from koinon.database.dialects.queries import Table
+from koinon.database.fence import Fence
 from koinon.database.jobs import Request, Written
 from koinon.database.lease import Lease
 from koinon.database.row_changes import Derivation
 from koinon.database.state import CommitNotice, ZoneState
-from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, newest_state, read_state
+from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx, read_state
 from koinon.database.watch import Watch, process_name
 from koinon.database.writer import Writer
 from koinon.errors import ActionError, UnavailableError
@@ -80,6 +82,7 @@ class Database:
 
     Args:
         dialect: engine and place.
+        fence: see there.
         derivations: who keeps rows that follow from shared rows.
         reserve_bytes: see Writer.
         hints: see ``Hints``.
@@ -89,25 +92,27 @@ class Database:
         lease: which process does the work that only one should do.
     """
 
-    def __init__(self, dialect: Dialect, derivations: Sequence[Derivation], reserve_bytes: int, hints: Path | None) -> None:
+    def __init__(self, dialect: Dialect, fence: Fence, derivations: Sequence[Derivation], reserve_bytes: int, hints: Path | None) -> None:
         self._dialect = dialect
+        self._fence = fence
         self._notes = Notes()
         self._cache = RowCache(self._notes)
-        self._reader = dialect.reader()
+        self._reader = fence.session(dialect.reader)
         self._reader_lost = ""  # why there is none now
         self._idle: list[Connection] = []  # readers for threads
-        self._state = read_state(self._reader)
+        self._state = fence.newest(self._reader)
         self._threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._listeners: list[Callable[[CommitNotice], None]] = []
+        self._closed_listeners: list[Callable[[], None]] = []
         self._looks = 0
         self.asks = dialect.waits
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._order = count()
         self._tidying: asyncio.Task[None] | None = None
         cache = RowCache(self._notes) if dialect.waits else self._cache
-        self._writer = Writer(dialect, derivations, self._notes, cache, reserve_bytes=reserve_bytes, listener=self._committed)
+        self._writer = Writer(dialect, fence, derivations, self._notes, cache, reserve_bytes=reserve_bytes, listener=self._committed)
         self.lease = Lease(alone=not dialect.shared)
-        self._watch = Watch(dialect, self.lease, self._others_committed, hints) if dialect.shared else None
+        self._watch = Watch(dialect, fence, self.lease, self._others_committed, hints) if dialect.shared else None
 
     @classmethod
     def open(
@@ -134,8 +139,8 @@ class Database:
         dialect = choose(url, accepted=accept)
         try:
             dialect.claim()
-            _make_ready(dialect)
-            return cls(dialect, derivations, reserve_bytes, hints)
+            fence = Fence(dialect, _make_ready(dialect))
+            return cls(dialect, fence, derivations, reserve_bytes, hints)
         except (dialect.driver_error, OSError) as error:
             dialect.release()
             raise UnavailableError(f"The database can't be opened. {dialect.explain(error, serving=False)}") from error
@@ -186,6 +191,7 @@ class Database:
         Raises:
             UnavailableError: (also inside the ``with``) the database does not answer.
         """
+        self._fence.require()
         if self._reader_lost:
             raise UnavailableError(self._reader_lost)
         state = self._cache.state
@@ -199,7 +205,7 @@ class Database:
         if known is None or known.write_seq < self._state.write_seq:
             known = self._state
         try:
-            state = newest_state(self._reader, known)
+            state = self._fence.newest(self._reader, known)
         except self._dialect.driver_error as error:
             raise self._read_failed(error) from error
         self._looks += 1
@@ -228,13 +234,13 @@ class Database:
             try:
                 reader = self._idle.pop()
             except IndexError:
-                reader = dialect.reader()
+                reader = self._fence.session(dialect.reader)
             try:
                 if dialect.is_gone(reader):
                     reader.close()
-                    reader = dialect.reader()
+                    reader = self._fence.session(dialect.reader)
                 dialect.begin_snapshot(reader)
-                value = job(ReadTx(reader, read_state(reader), None))
+                value = job(ReadTx(reader, self._fence.newest(reader), None))
                 dialect.rollback(reader)
             except BaseException:
                 reader.close()
@@ -250,6 +256,7 @@ class Database:
         Raises:
             ActionError: it can't be run, does more than read, or takes or yields too much.
         """
+        self._fence.require()
         try:
             return self._dialect.query(sql, seconds=QUERY_S, most_bytes=QUERY_MIB << 20)
         except OverflowError as error:
@@ -292,10 +299,18 @@ class Database:
             given_up.cancel()
 
     async def _keep_tidy(self) -> None:
-        """Do the database's own housekeeping while there are writes, and look after the session for reads, off the loop."""
+        """Do the database's own housekeeping while there are writes, and look after the session for reads, off the loop.
+
+        Ends with a word to all when the database was closed.
+        """
         seen = self._state.write_seq
         while True:
             await asyncio.sleep(_TIDY_EVERY_S)
+            if self._watch is None:
+                self._look_at_fence()
+            if self._fence.reason:
+                self._end_serving()
+                return
             if self._reader_lost or self._dialect.is_gone(self._reader):
                 await self._connect_reader()
             if self._state.write_seq != seen:
@@ -311,8 +326,11 @@ class Database:
         log.warning("session with the database lost, connecting again", cause=self._reader_lost)
         while True:
             try:
+                self._fence.require()
                 reader, state = await asyncio.get_running_loop().run_in_executor(self._threads, self._open_reader)
                 break
+            except Closed:
+                return
             except self._dialect.driver_error as error:
                 self._reader_lost = self._dialect.explain(error)
                 await asyncio.sleep(_TIDY_EVERY_S)
@@ -325,12 +343,31 @@ class Database:
         log.info("the database answers again")
 
     def _open_reader(self) -> tuple[Connection, ZoneState]:
-        reader = self._dialect.reader()
+        reader = self._fence.session(self._dialect.reader)
         try:
-            return reader, read_state(reader)
+            return reader, self._fence.newest(reader)
         except BaseException:
             reader.close()
             raise
+
+    def _look_at_fence(self) -> None:
+        """See whether the database was closed, where nobody reads or writes and there is no watch."""
+        with contextlib.suppress(Closed, self._dialect.driver_error):
+            self._fence.newest(self._reader)
+
+    def _end_serving(self) -> None:
+        log.error("the database was closed or replaced, this process has stopped serving", cause=self._fence.reason)
+        for hear in self._closed_listeners:
+            hear()
+
+    @property
+    def closed(self) -> str:
+        """Why this process may not use the database any more, and what to do; empty as long as it may."""
+        return self._fence.reason
+
+    def on_closed(self, hear: Callable[[], None]) -> None:
+        """Call ``hear`` on the loop, once, when it is found out that the database was closed or replaced."""
+        self._closed_listeners.append(hear)
 
     def silence_s(self) -> float:
         """Seconds since the database last answered, as far as is known without asking it."""
@@ -375,8 +412,8 @@ class Database:
             hear(notice)
 
 
-def _make_ready(dialect: Dialect) -> None:
-    """Bring a database's schema up to date and see that we may write to it; one process at a time does."""
+def _make_ready(dialect: Dialect) -> int:
+    """Bring a database's schema up to date and see that we may write to it; one process at a time does. Returns its generation."""
     connection = dialect.writer()
     try:
         dialect.alone(connection)
@@ -392,6 +429,7 @@ def _make_ready(dialect: Dialect) -> None:
         dialect.begin(connection)
         for statement in _RIGHTS:
             connection.execute(statement)
+        return read_state(connection).generation
     finally:
         dialect.rollback(connection)
         connection.close()

@@ -13,6 +13,9 @@ from koinon.statements.schema import SHARED_TABLES
 Role = Literal["standalone", "master", "slave"]
 
 _FIXED: Final = ("zone_id", "role", "federation_id", "write_seq", "epoch", "position", "chain")
+#: ``write_seq`` counts write groups, and above this many the database's generation: it goes up when the database is closed or filled anew
+#: (fence.py).
+GENERATION: Final = 2**40
 COLUMNS: Final = (*_FIXED, *(f"v_{name}" for name in SHARED_TABLES), "recent")
 
 
@@ -23,7 +26,7 @@ class ZoneState(msgspec.Struct, frozen=True):
         zone_id: id of this zone in the federation, 0 when it never joined one.
         role: which of the three it is.
         federation_id: hex id, empty when standalone.
-        write_seq: number of write groups committed to this database, shared or local.
+        write_seq: number of write groups committed to this database, shared or local, and its generation (``GENERATION``).
         epoch: the reign of the newest commit held.
         position: index of the newest statement held.
         chain: 32 bytes over everything up to ``position``.
@@ -40,6 +43,10 @@ class ZoneState(msgspec.Struct, frozen=True):
     chain: bytes
     versions: Mapping[str, int]
     recent: bytes = b""
+
+    @property
+    def generation(self) -> int:
+        return self.write_seq // GENERATION
 
     @property
     def head(self) -> Head:

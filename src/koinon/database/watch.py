@@ -23,11 +23,12 @@ import structlog
 
 from koinon import clock
 from koinon.database import lease
+from koinon.database.closed import Closed
 from koinon.database.dialects.protocol import Connection, Dialect
+from koinon.database.fence import Fence
 from koinon.database.hints import Hints
 from koinon.database.lease import Claimant, Lease, Seen
 from koinon.database.state import ZoneState
-from koinon.database.transactions import newest_state
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +50,15 @@ class Watch:
 
     Args:
         dialect: the engine, one that several processes may use.
+        fence: the watch ends when it says that the database was closed.
         held: is told of each look at the lease, on the loop.
         seen: is told of a state that this thread had not seen before, on the loop.
         hints: see ``Hints``.
     """
 
-    def __init__(self, dialect: Dialect, held: Lease, seen: Callable[[ZoneState], None], hints: Path | None) -> None:
+    def __init__(self, dialect: Dialect, fence: Fence, held: Lease, seen: Callable[[ZoneState], None], hints: Path | None) -> None:
         self._dialect = dialect
+        self._fence = fence
         self._lease = held
         self._seen = seen
         self._hints = Hints(hints)
@@ -101,7 +104,8 @@ class Watch:
                 if connection is None or self._dialect.is_gone(connection):
                     connection = self._connect_anew(connection)
                     known = None
-                newest = newest_state(connection, None if hinted else known)  # after a hint, no need to ask first whether it has moved
+                # after a hint, no need to ask first whether it has moved
+                newest = self._fence.newest(connection, None if hinted else known)
                 if known is None or newest.write_seq != known.write_seq:
                     known = newest
                     self._tell(self._seen, newest)
@@ -110,6 +114,9 @@ class Watch:
                     lease_due = clock.monotonic_s() + lease.RENEW_EVERY_S
                     self._tell(self._lease.see, seen)
                 self._answered_at = clock.monotonic_s()
+            except Closed:  # its rows are not ours any more, the lease's neither
+                self._close(connection)
+                return
             except Exception as error:  # a fault of ours or of a driver must not leave this process blind
                 known_kind = isinstance(error, self._dialect.driver_error)
                 log.log(
@@ -129,7 +136,7 @@ class Watch:
 
     def _connect_anew(self, connection: Connection | None) -> Connection:
         self._close(connection)
-        return self._dialect.connect()
+        return self._fence.session(self._dialect.connect)
 
     def _close(self, connection: Connection | None) -> None:
         if connection is not None:

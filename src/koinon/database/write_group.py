@@ -13,11 +13,12 @@ import msgspec
 
 from koinon.database import group_log
 from koinon.database.cache import Changes
+from koinon.database.closed import Closed
 from koinon.database.jobs import Job
 from koinon.database.row_changes import Derivation, Different
 from koinon.database.state import LoggedCommit, ZoneState
 from koinon.database.statement_log import outcome_of
-from koinon.database.transactions import ApplyTx, Overtaken, SharedTx, ZoneTx, read_state
+from koinon.database.transactions import ApplyTx, Overtaken, SharedTx, ZoneTx
 from koinon.database.write_session import Lost, WriteSession
 from koinon.errors import ActionError, CloudError, InvalidError, ReusedError, UnavailableError
 from koinon.statements.rendering import render
@@ -69,6 +70,7 @@ class WriteGroup:
 
         Raises:
             Lost: nothing of it is left in the database.
+            Closed: the database is another one than this process serves; nothing was done.
         """
         state = self._begin()
         if self._defers and self._dialect.waits:
@@ -94,7 +96,10 @@ class WriteGroup:
         try:
             self._dialect.begin(self._connection)
             self._connection.later("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1", ())
-            return read_state(self._connection)
+            return self._session.fence.newest(self._connection)
+        except Closed:
+            self._session.rollback()
+            raise
         except self._dialect.driver_error as error:
             self._session.rollback()
             raise Lost(self._dialect.explain(error)) from error

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from secrets import token_hex
 
 from koinon.database.cache import Notes, RowCache
+from koinon.database.closed import Closed
 from koinon.database.dialects.protocol import Connection, Dialect
+from koinon.database.fence import Fence
 from koinon.database.state import ZoneState
 from koinon.errors import UnavailableError
 
@@ -27,6 +29,7 @@ class WriteSession:
 
     Args:
         dialect: the engine.
+        fence: see there.
         notes: where to tell the caches what changed.
         cache: rows that jobs may read from; the readers' own, if jobs run where they do.
 
@@ -35,11 +38,12 @@ class WriteSession:
         name: of this writer, among all that ever wrote to the database.
     """
 
-    def __init__(self, dialect: Dialect, notes: Notes, cache: RowCache) -> None:
+    def __init__(self, dialect: Dialect, fence: Fence, notes: Notes, cache: RowCache) -> None:
         self.dialect = dialect
+        self.fence = fence
         self.notes = notes
         self.cache = cache
-        self.connection: Connection = dialect.writer()
+        self.connection: Connection = fence.session(dialect.writer)
         self.name = token_hex(16)
         self._digests: Mapping[str, int] = {}  # of the shared tables, right while ``_digests_at`` is the database's write_seq
         self._digests_at = -1
@@ -49,6 +53,7 @@ class WriteSession:
 
         Raises:
             Unreachable: there is none to be had.
+            Closed: the database is closed.
         """
         if not self.dialect.is_gone(self.connection):
             return
@@ -56,9 +61,11 @@ class WriteSession:
         self.cache.forget()
         self._digests_at = -1
         try:
-            self.connection = self.dialect.writer()
+            self.connection = self.fence.session(self.dialect.writer)
         except self.dialect.driver_error as error:
             raise Unreachable(self.dialect.explain(error)) from error
+        except Closed:
+            raise
         except UnavailableError as error:
             raise Unreachable(error.text) from error
 

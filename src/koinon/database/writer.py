@@ -15,7 +15,9 @@ from typing import Any, Final
 import structlog
 
 from koinon.database.cache import Notes, RowCache
+from koinon.database.closed import Closed
 from koinon.database.dialects.protocol import Dialect
+from koinon.database.fence import Fence
 from koinon.database.group_drivers import Driver, InThread, OnLoop
 from koinon.database.jobs import Job, Queue, Request, Written
 from koinon.database.row_changes import Derivation
@@ -35,6 +37,7 @@ class Writer:
 
     Args:
         dialect: the engine.
+        fence: see there.
         derivations: who keeps rows that follow from shared rows.
         notes: where to tell the cache what changed.
         cache: rows that jobs may read from: the loop's, if they run there.
@@ -45,6 +48,7 @@ class Writer:
     def __init__(
         self,
         dialect: Dialect,
+        fence: Fence,
         derivations: Sequence[Derivation],
         notes: Notes,
         cache: RowCache,
@@ -53,10 +57,11 @@ class Writer:
         listener: Callable[[CommitNotice], None],
     ) -> None:
         self._dialect = dialect
+        self._fence = fence
         self._reserve_bytes = reserve_bytes
         self._listener = listener
         self._queue = Queue()
-        self._session = WriteSession(dialect, notes, cache)
+        self._session = WriteSession(dialect, fence, notes, cache)
         self._driver: Driver = (InThread if dialect.waits else OnLoop)(self._session, derivations, self._queue.fill)
         self._task: asyncio.Task[None] | None = None
         self._space_checked_at = -_SPACE_CHECK_S
@@ -100,6 +105,9 @@ class Writer:
         while group := await self._queue.next_group():
             try:
                 await self._run_to_end(group)
+            except Closed as closed:
+                for job in group:
+                    job.fail(closed)
             except Exception as error:  # a fault of ours must not leave callers waiting for ever
                 log.exception("write group failed", jobs=[job.what for job in group])
                 for job in group:
@@ -110,6 +118,7 @@ class Writer:
         try:
             await self._run(group)
         except Lost as lost:
+            self._fence.require()
             log.warning("transaction lost, jobs run again one by one", cause=str(lost), jobs=len(group))
             if self._dialect.waits:
                 await self._driver.aside(self._end_stalled)
@@ -149,7 +158,9 @@ class Writer:
 
         Raises:
             Lost: nothing of it is left in the database.
+            Closed: this process may write there no more.
         """
+        self._fence.require()
         self._refuse_without_space(group)
         if not group:
             return

@@ -54,6 +54,10 @@ _NO_SESSION: Final = {
     1049: "Make it, with CHARACTER SET utf8mb4, or mend the name in the address.",
     2026: "Mend ssl_ca, ssl_cert and ssl_key in the address, or give the server a certificate.",
 }
+_OTHERS: Final = """
+    SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND user = SUBSTRING_INDEX(USER(), '@', 1)"""
+_TO_END_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.02
 #: The statement took more than max_statement_time.
 _TOO_LONG: Final = 1969
 #: What READ ONLY lets through is more than queries: SET, KILL, HANDLER.
@@ -396,6 +400,21 @@ class MariaDB:
     def end_stalled(self) -> int:
         """The server does that by itself (idle_transaction_timeout), also in the middle of a packet."""
         return 0
+
+    def end_others(self, own: Sequence[Connection]) -> int:
+        """Sessions of other users are not to be seen without further rights, and their programs not to be told apart: they stay."""
+        asking = own[0]
+        kept = {connection.execute("SELECT CONNECTION_ID()").fetchone() for connection in own}
+        end_s = time.monotonic() + _TO_END_S
+        while (others := set(asking.execute(_OTHERS).fetchall()) - kept) and time.monotonic() < end_s:
+            for (number,) in others:
+                with contextlib.suppress(pymysql.Error):  # it has just ended, or is not ours to end
+                    asking.execute(f"KILL CONNECTION {int(number)}")
+            time.sleep(_LOOK_AGAIN_S)
+        return len(others)
+
+    def identity(self) -> object:
+        return None
 
     def commit_in_doubt(self, connection: Connection) -> bool:
         """A server that still answers has said that it did not."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -42,6 +42,9 @@ _STALLED: Final = f"""
     AND l.mode = 'RowExclusiveLock' AND l.granted AND a.usename = current_user AND a.application_name = 'koinon' AND a.state = 'active'
     AND a.wait_event = 'ClientRead' AND a.xact_start < clock_timestamp() - INTERVAL '{servers.LOCK_WAIT_S} s'"""
 _STALLED_FOR_S: Final = 0.2
+#: Of servers, whatever their role: those of one that was given another role count too.
+_OTHERS: Final = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'koinon'"
+_TO_END_MS: Final = 5000
 #: What libpq and the server say when no session comes about, and what to do. There is no SQLSTATE then, and a server may use other words.
 _NO_SESSION: Final = (
     (re.compile(r'database ".*" does not exist'), "Make it, with ENCODING 'UTF8' TEMPLATE template0, or mend the name in the address."),
@@ -229,6 +232,21 @@ class PostgreSQL:
             return sum(bool(raw.execute("SELECT pg_terminate_backend(%s)", (pid,)).fetchall()[0][0]) for pid, *_ in stalled)
         finally:
             raw.close()
+
+    def end_others(self, own: Sequence[Connection]) -> int:
+        asking = own[0]
+        kept = {connection.execute("SELECT pg_backend_pid()").fetchone()[0] for connection in own}
+        left = 0
+        for (pid,) in asking.execute(_OTHERS).fetchall():
+            if pid not in kept:
+                try:
+                    asking.execute("SELECT pg_terminate_backend(CAST(? AS INTEGER), ?)", (pid, _TO_END_MS))
+                except psycopg.errors.InsufficientPrivilege:
+                    left += 1
+        return left
+
+    def identity(self) -> object:
+        return None
 
     def commit_in_doubt(self, connection: Connection) -> bool:
         """A server that still answers has said that it did not."""

@@ -156,6 +156,19 @@ class Dialect(Protocol):
             How many.
         """
 
+    def end_others(self, own: Sequence[Connection]) -> int:
+        """End the sessions that servers have with this database, where the engine has sessions. Blocks until they have ended.
+
+        Args:
+            own: those that stay; the first one, outside of a transaction, is used for it.
+
+        Returns:
+            How many could not be ended, for want of rights.
+        """
+
+    def identity(self) -> object:
+        """What stands at the place now, to be compared; the same for ever where a server says who is there."""
+
     def commit_in_doubt(self, connection: Connection) -> bool:
         """After a COMMIT that failed: whether it may have taken effect all the same."""
 

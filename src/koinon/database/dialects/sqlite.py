@@ -180,6 +180,17 @@ class SQLite:
         """There is no other process."""
         return 0
 
+    def end_others(self, own: Sequence[protocol.Connection]) -> int:
+        """There are none to end: a process has the file open, and sees at its next statement what was done to it."""
+        return 0
+
+    def identity(self) -> object:
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
     def commit_in_doubt(self, connection: protocol.Connection) -> bool:
         """A disk that fails in the middle tells too little."""
         return True
