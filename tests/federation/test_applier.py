@@ -151,6 +151,56 @@ def test_a_difference_is_named_healed_and_reported(tmp_path: Path, sql: str) -> 
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        (f"{UPDATE_DIGESTS} (SELECT chain FROM zone_state) WHERE tablename = 'user_pool'", "stored digest of user_pool"),
+        ("DELETE FROM shared_digest WHERE tablename = 'user_pool'", "stored digest of user_pool"),
+        ("UPDATE user_pool SET body = '<USER>mine</USER>' WHERE oid = 5", "user_pool has another row 5"),
+        ("UPDATE pool_control SET last_oid = 77 WHERE tablename = 'user_pool'", "the counter of user_pool"),
+        ("DELETE FROM user_pool WHERE oid = 5", "user_pool has no row 5"),
+    ],
+)
+def test_what_is_edited_by_hand_while_the_zone_runs_is_noticed_though_the_right_value_is_about_to_be_written_over_it(
+    tmp_path: Path, sql: str, told: str
+) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(10)
+        copy.follow()
+        await equal(origin, copy)
+        await origin.add_users(1)
+        await equal(origin, copy)  # the digests are now those that the writer has left and need not read
+        edit(copy.state_dir, sql)
+        await origin.write(lambda tx: tx.update("user_pool", user(5, "new", "<USER>new</USER>")))
+        await origin.add_users(1)
+        await equal(origin, copy)
+        await until(lambda: "healed by a snapshot" in copy.applier.status().last_error)
+        assert told in copy.applier.status().last_error
+        await origin.add_users(1)
+        await equal(origin, copy)
+        assert copy.applier.status().state == "ok"
+
+    run(tmp_path, test)
+
+
+def test_a_row_that_is_edited_by_hand_stays_unnoticed_until_a_change_touches_it(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(10)
+        copy.follow()
+        await equal(origin, copy)
+        edit(copy.state_dir, "UPDATE user_pool SET body = '<USER>mine</USER>' WHERE oid = 6")
+        await origin.write(lambda tx: tx.update("user_pool", user(5, body="<USER>new</USER>")))
+        await until(lambda: copy.database.state().head == origin.database.state().head)
+        assert seen(copy.database)["digests"] == seen(origin.database)["digests"]
+        assert seen(copy.database)["user_pool"] != seen(origin.database)["user_pool"]
+        assert copy.applier.status().last_error == ""
+        await origin.write(lambda tx: tx.update("user_pool", user(6, "other")))
+        await equal(origin, copy)
+        await until(lambda: "user_pool has another row 6" in copy.applier.status().last_error)
+
+    run(tmp_path, test)
+
+
 def test_differences_that_come_back_leave_the_zone_stuck_but_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(applier_module, "LONGEST_STUCK_S", 0.3)
 
@@ -349,13 +399,13 @@ def test_a_zone_past_the_kept_log_takes_a_snapshot(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_whose_rows_are_not_those_laid_aside_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when another process of the zone, which had the lease before, laid aside rows of its own."""
+    """As when rows of this zone are edited by hand while it loads."""
 
     async def test(origin: Origin, copy: Copy) -> None:
         await origin.add_users(60)
         await origin.retention.purge()
         differences = snapshot_loading._differences
-        monkeypatch.setattr(snapshot_loading, "_differences", lambda tx: differences(tx)[1:])
+        monkeypatch.setattr(snapshot_loading, "_differences", lambda *given: differences(*given)[1:])
         copy.follow()
         await until(lambda: copy.applier.status().state == "stuck")
         assert copy.applier.status().last_error.startswith("the snapshot does not fit: with the snapshot applied, the digest of ")

@@ -272,7 +272,7 @@ class Federation(RuleBasedStateMachine):
         return int(first) - 1 if first else int(tx.state.position)
 
     async def snapshot(self) -> None:
-        await self.slave.applier._load_snapshot(self.slave.link.master(), at_least=self.slave.database.state().position)
+        await self.slave.applier._load_snapshot(self.slave.link.master())
 
     @rule()
     def load_snapshot(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -23,8 +24,10 @@ from koinon.federation import snapshot, snapshot_loading
 from koinon.federation.link import Link, LinkError
 from koinon.federation.replies import Reply
 from koinon.federation.snapshot import SIGNING_CONTEXT, is_snapshot_id
+from koinon.federation.snapshot_download import remove_parts
 from koinon.federation.snapshot_file import Counter, Row, SnapshotError, read_items, write_items
 from koinon.federation.snapshot_loading import Refusal, load
+from koinon.federation.snapshot_staging import Staging, Superseded, remove_stale
 from koinon.statements.commits import Head
 from koinon.statements.schema import AclRow
 from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode, refusal
@@ -391,6 +394,142 @@ def test_large_snapshots_are_staged_in_small_transactions(tmp_path: Path, monkey
         await get(origin, copy)
         assert len(groups) >= 8
         assert seen(copy.database) == seen(origin.database)
+
+    run(tmp_path, test)
+
+
+# Several loads at once ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["begin", "lay_aside", "apply"])
+def test_a_load_that_another_one_overtakes_hears_so_and_changes_nothing(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the newer one begins before the older's rows are laid aside, in between, or when they are about to be taken over."""
+    monkeypatch.setattr(snapshot_loading, "_STAGED_AT_ONCE", 7)
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(40)
+        newer: list[Head] = []
+        where = copy.database if step == "apply" else Staging
+        original = getattr(where, step)
+
+        async def another_first(*given: Any) -> Any:
+            if not newer:
+                newer.append(copy.database.state().head)  # the next to come here is the newer load
+                if step == "begin":
+                    await original(*given)
+                await origin.add_users(3)
+                newer[0] = await get(origin, copy, at_least=origin.database.state().position)
+                if step == "begin":
+                    return None
+            return await original(*given)
+
+        monkeypatch.setattr(where, step, another_first)
+        with pytest.raises(Overtaken):
+            await get(origin, copy)
+        assert newer == [copy.database.state().head] == [origin.database.state().head]
+        assert seen(copy.database) == seen(origin.database)
+        with copy.database.read() as tx:
+            assert tx.fetch("SELECT COUNT(*) FROM snapshot_row") == [(0,)]
+
+    run(tmp_path, test)
+
+
+def test_rows_laid_aside_are_one_loads_alone(tmp_path: Path) -> None:
+    async def test(_origin: Origin, copy: Copy) -> None:
+        older, newer = Staging(copy.database), Staging(copy.database)
+        await older.begin()
+        await newer.begin()
+        with pytest.raises(Superseded):
+            await older.lay_aside([])
+        await older.end()
+        await newer.lay_aside([])
+        with copy.database.read() as tx:
+            newer.require(tx)
+            with pytest.raises(Superseded):
+                older.require(tx)
+
+    run(tmp_path, test)
+
+
+def test_a_snapshot_takes_no_other_place_than_that_for_which_it_was_loaded(tmp_path: Path) -> None:
+    """As when a process that loads is stopped, and another one follows the master meanwhile."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+
+        async def meanwhile(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            copy.link.cut = lambda pieces: pieces
+            await origin.add_users(3)
+            copy.follow()
+            await equal(origin, copy)
+            await copy.stop()
+            async for piece in pieces:
+                yield piece
+
+        copy.link.cut = meanwhile
+        with pytest.raises(Overtaken, match="no longer at"):
+            await get(origin, copy, leaves=copy.database.state().head)
+        assert seen(copy.database) == seen(origin.database)
+
+    run(tmp_path, test)
+
+
+def test_what_killed_loads_left_is_removed_and_what_others_hold_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await origin.add_users(40)
+        directory = copy.state_dir / "loading"
+
+        def left() -> tuple[int, int]:
+            with copy.database.read() as tx:
+                return tx.fetch("SELECT COUNT(*) FROM snapshot_row")[0][0], len(list(directory.iterdir()))
+
+        async def killed(*_: object) -> None:
+            raise asyncio.CancelledError
+
+        monkeypatch.setattr(copy.database, "apply", killed)
+        with pytest.raises(asyncio.CancelledError):
+            await get(origin, copy)
+        monkeypatch.undo()
+        rows, files = left()
+        assert rows > 40
+        assert files == 1
+        await remove_stale(copy.database, before_ms=clock.now_ms() - 60_000)
+        remove_parts(directory, before=time.time() - 60)
+        assert left() == (rows, 1)
+        await remove_stale(copy.database, before_ms=clock.now_ms() + 1)
+        remove_parts(directory, before=time.time() + 1)
+        assert left() == (0, 0)
+
+        async def sweep(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            remove_parts(directory, before=time.time() + 1)
+            assert left()[1] == 1
+            async for piece in pieces:
+                yield piece
+
+        copy.link.cut = sweep
+        await get(origin, copy)
+        assert left() == (0, 0)
+        assert seen(copy.database) == seen(origin.database)
+
+    run(tmp_path, test)
+
+
+def test_two_loads_on_one_machine_have_files_of_their_own(tmp_path: Path) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        await fill(origin)
+
+        async def another(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            copy.link.cut = lambda pieces: pieces
+            whole = b"".join([piece async for piece in pieces])
+            yield whole[:50]
+            await get(origin, copy)
+            yield whole[50:]
+
+        copy.link.cut = another
+        await get(origin, copy)  # the newer load has ended before this one's rows were laid aside
+        assert [path.rpartition("=")[2] for path in copy.link.asked if "offset" in path] == ["0", "0"]
+        assert seen(copy.database) == seen(origin.database)
+        assert list((copy.state_dir / "loading").iterdir()) == []
 
     run(tmp_path, test)
 

@@ -24,7 +24,7 @@ from koinon.daemon.listeners import HttpListener
 from koinon.database.database import Database
 from koinon.database.lease import RENEW_EVERY_S
 from koinon.database.state import CommitNotice, Role, ZoneState
-from koinon.database.transactions import ApplyTx, Overtaken, ReadTx
+from koinon.database.transactions import ApplyTx, ReadTx
 from koinon.errors import ActionError, CloudError, UnavailableError
 from koinon.federation import outbox, own_keys, snapshot_loading, status, trust
 from koinon.federation.applier import Applier, master_of
@@ -40,10 +40,10 @@ from koinon.federation.listener import Gate, TrustRoutes, application
 from koinon.federation.membership import Membership
 from koinon.federation.outbox import Sender
 from koinon.federation.positions import STORE_EVERY_S, STORE_OFTEN_S, Positions
+from koinon.federation.resync import Resync
 from koinon.federation.retention import Retention
 from koinon.federation.rollback import RollbackGuard
 from koinon.federation.snapshot import Snapshots
-from koinon.federation.snapshot_file import SnapshotError
 from koinon.federation.stream import Feed
 from koinon.settings import Settings
 from koinon.statements.commits import Head
@@ -98,6 +98,7 @@ class Federated:
             heartbeat_s=settings.federation.heartbeat_s,
             batch_statements=settings.federation.apply_batch_statements,
         )
+        self._resync = Resync(database, self._applier.resync)
         self.forwarding = Forwarding(
             database, self._links, lambda: self.following().silence_s, settings.federation, lambda: self.following().refusal
         )
@@ -122,6 +123,7 @@ class Federated:
             endpoint=settings.zone.endpoint,
             federation_endpoint=settings.federation.endpoint,
         )
+        self._loading = settings.state / "snapshots" / "loading"
         self._gate: Gate | None = None
         self._tls: ssl.SSLContext | None = None
         self._listener: HttpListener | None = None
@@ -148,7 +150,10 @@ class Federated:
             await self._settle()
         self._unsubscribe = self._database.on_commit(self._heard)
         self._database.lease.on_change(self._unsettled.set)
-        self._keeping = [asyncio.create_task(self._keep_settled(), name="roles")]
+        self._keeping = [
+            asyncio.create_task(self._keep_settled(), name="roles"),
+            asyncio.create_task(snapshot_loading.keep_swept(self._database, self._loading), name="left-overs"),
+        ]
         if not self._database.lease.alone:
             self._keeping.append(asyncio.create_task(self._keep_agreed(), name="agreement"))
         for task in self._keeping:
@@ -178,7 +183,7 @@ class Federated:
             ("POST", "/federation/revoke"): (Revoke, self._revoke),
             ("POST", "/federation/accept-loss"): (Nothing, self._accept_loss),
             ("POST", "/federation/leave"): (Leave, self._leave),
-            ("POST", "/federation/resync"): (Nothing, self._resync),
+            ("POST", "/federation/resync"): (Nothing, self._load_anew),
         }
 
     # Roles ------------------------------------------------------------------------------------------------------------
@@ -252,7 +257,7 @@ class Federated:
         """Start what the process with the lease runs."""
         works = {"purge": self._retention.run(), "outbox": self._outbox.run()}  # in each role: what waited for a master may be ours to do
         if role == "slave":
-            works["applier"] = self._applier.follow()
+            works |= {"applier": self._applier.follow(), "resync": self._resync.run()}
         for name, work in works.items():
             self._run(name, work, self._single)
         if not self._database.lease.alone:
@@ -336,8 +341,7 @@ class Federated:
             return status.reports(tx, self._positions, following, self._feed.troubles)
 
     async def _load_for_join(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
-        directory = self._settings.state / "snapshots" / "loading"
-        return await snapshot_loading.load(link, self._database, directory, master_key=None, at_least=at_least, check=check, also=also)
+        return await snapshot_loading.load(link, self._database, self._loading, master_key=None, at_least=at_least, check=check, also=also)
 
     # The admin socket -------------------------------------------------------------------------------------------------
 
@@ -382,17 +386,9 @@ class Federated:
             await self._settle()
         return {"role": self._database.state().role}
 
-    async def _resync(self, _fields: Nothing) -> dict[str, Any]:
-        if self._database.state().role != "slave":
-            raise ActionError("Only a slave can load a snapshot from its master.")
-        try:
-            head = await self._applier.resync()
-        except (LinkError, SnapshotError, Overtaken) as error:
-            raise UnavailableError(f"The snapshot could not be loaded: {error}. This zone is as it was.") from error
-        except OSError as error:
-            cause = f"{error.filename or 'the state directory'}: {error.strerror or error}"
-            raise UnavailableError(f"A file could not be written: {cause}. This zone is as it was; give the command again.") from error
-        return {"epoch": head.position.epoch, "position": head.position.index}
+    async def _load_anew(self, _fields: Nothing) -> dict[str, Any]:
+        position = await self._resync.ask()
+        return {"epoch": position.epoch, "position": position.index}
 
     async def _status(self, _fields: Nothing) -> dict[str, Any]:
         following = self.following() if self._database.state().role == "slave" else None

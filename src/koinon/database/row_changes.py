@@ -71,6 +71,8 @@ class RowChanges:
 
     Attributes:
         deltas: what to add to each table's digest (mod 2^256).
+        verifies: whether a row that is changed must be the one that its hash is of. If it was edited by hand, the change may write the
+            right value over it, and what was derived from the right one before would stay.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class RowChanges:
         self._dialect = dialect
         self._derivations = derivations
         self.deltas: dict[str, int] = {}
+        self.verifies = False
         self._touched = touched
         self._rows = rows
 
@@ -129,20 +132,29 @@ class RowChanges:
 
     def _found(self, table: str, oid: int, what_for: str) -> tuple[Sequence[Value], bytes]:
         """The values and the hash of a row. What a cache knows of it that is no longer there shows when the change finds no row."""
+        values, row_hash = self._known(table, oid)
+        if values is None:
+            raise Different(f"{table} has no row {oid} to {what_for}")
+        if self.verifies and digest.row_hash(table, values) != row_hash:
+            raise Different(f"{table} has another row {oid} than the one that its hash is of")
+        return values, row_hash
+
+    def _known(self, table: str, oid: int) -> tuple[Sequence[Value] | None, bytes]:
         if table in POOL_TABLES:
             entry = self._cursor.entry(table, oid)
-            if entry is not None:
-                return msgspec.structs.astuple(entry.row), entry.row_hash
-        else:
-            for *values, row_hash in self._cursor.fetch(_SELECT_RULE, (oid,)):
-                return values, bytes(row_hash)
-        raise Different(f"{table} has no row {oid} to {what_for}")
+            return (None, b"") if entry is None else (msgspec.structs.astuple(entry.row), entry.row_hash)
+        for *values, row_hash in self._cursor.fetch(_SELECT_RULE, (oid,)):
+            return values, bytes(row_hash)
+        return None, b""
 
     def _count(self, table: str, last_oid: int) -> None:
-        found = self._cursor.fetch("SELECT row_hash FROM pool_control WHERE tablename = ?", (table,))
+        found = self._cursor.fetch("SELECT row_hash, last_oid FROM pool_control WHERE tablename = ?", (table,))
+        old_hash = found[0][0] if found else b""
+        if self.verifies and old_hash and bytes(old_hash) != digest.counter_hash(table, found[0][1]):
+            raise Different(f"the counter of {table} is not the one that its hash is of")
         row_hash = digest.counter_hash(table, last_oid)
         self._cursor.later(_SET_COUNTER if found else _NEW_COUNTER, (last_oid, row_hash, table))
-        self._shift(COUNTERS, found[0][0] if found else b"", row_hash)
+        self._shift(COUNTERS, old_hash, row_hash)
 
     def _shift(self, table: str, old_hash: bytes | None, new_hash: bytes) -> None:
         total = self.deltas.get(table, digest.EMPTY)

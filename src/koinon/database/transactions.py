@@ -21,7 +21,7 @@ from koinon.errors import DefectError, InvalidError
 from koinon.statements import digest
 from koinon.statements.commits import Head, Position
 from koinon.statements.rendering import check
-from koinon.statements.schema import POOL_TABLES, SHARED_TABLES, AclRow, Delete, Insert, PoolRow, RowChange, SetCounter, Update
+from koinon.statements.schema import DIGESTED, POOL_TABLES, SHARED_TABLES, AclRow, Delete, Insert, PoolRow, RowChange, SetCounter, Update
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ _BY: Final = {
 _ALL: Final = {table: f"SELECT {_POOL_COLUMNS}, row_hash FROM {table} ORDER BY oid" for table in POOL_TABLES}
 _STATE: Final = f"SELECT {', '.join(COLUMNS)} FROM zone_state WHERE id = 1"
 SET_DIGEST: Final = "UPDATE shared_digest SET digest = ? WHERE tablename = ?"
+_MOVE_DIGEST: Final = f"{SET_DIGEST} AND digest = ?"
 #: A row that is read ahead takes memory, up to 4 MiB, until it has changed.
 _AHEAD_COMMITS: Final = 64
 _AHEAD_ROWS: Final = 128
@@ -297,8 +298,10 @@ class ApplyTx(ZoneTx):
         known_digests: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(connection, state, None, changes)
+        self._integrity_error = dialect.integrity_error
         self._row_changes = RowChanges(self, dialect, derivations, changes.touched, changes.rows)
         self._digests = dict(known_digests or {})
+        self._stored = dict(self._digests)  # what must be found where they are stored
         self._moved: set[str] = set()  # tables whose stored digest is not yet that of ``_digests``
         self.left_digests: Mapping[str, int] | None = None
 
@@ -334,8 +337,10 @@ class ApplyTx(ZoneTx):
             The head that this zone holds once the transaction is durable.
 
         Raises:
-            Different: a change does not fit our rows, or a table's digest differs from the master's afterwards.
+            Different: a change does not fit our rows, a row or a stored digest is not the one that this zone left, or a table's digest
+                differs from the master's afterwards.
         """
+        self._row_changes.verifies = True
         for at, logged in enumerate(commits):
             commit = logged.commit
             if not at % _AHEAD_COMMITS:
@@ -374,13 +379,17 @@ class ApplyTx(ZoneTx):
         return {table: digest.to_bytes(value) for table, value in self._digests.items()}
 
     def replace_digests(self, digests: Mapping[str, int]) -> None:
-        """Go on from these digests instead of the stored ones; ``set_head`` stores them."""
+        """Go on from these digests instead of the stored ones, whatever those are; ``set_head`` stores them."""
         self._digests = dict(digests)
+        self._stored = {}
         self._moved.update(digests)
 
     def _fold_deltas(self) -> None:
         if not self._digests:
             self._digests = {table: digest.from_bytes(value) for table, value in super().digests().items()}
+            self._stored = dict(self._digests)
+            if missing := set(DIGESTED) - self._digests.keys():
+                raise Different(f"the stored digest of {min(missing)} is not there")
         for table, delta in self._row_changes.deltas.items():
             self._digests[table] = digest.add(self._digests[table], digest.to_bytes(delta))
             self._moved.add(table)
@@ -389,9 +398,22 @@ class ApplyTx(ZoneTx):
     def set_head(self, head: Head) -> None:
         """Move this zone to another head and store the digests that belong to its rows."""
         self._fold_deltas()
-        self.later(SET_DIGEST, *[(digest.to_bytes(self._digests[table]), table) for table in sorted(self._moved)])
+        for table in sorted(self._moved):
+            self._store_digest(table)
         self._moved.clear()
         self.left_digests = self._digests
         self.later(
             "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
         )
+
+    def _store_digest(self, table: str) -> None:
+        """Put a digest in the place of the one that this zone left there. A hand that was there in between shows: nothing is found."""
+        new = digest.to_bytes(self._digests[table])
+        if table not in self._stored:
+            self.later("DELETE FROM shared_digest WHERE tablename = ?", (table,))
+            self.later("INSERT INTO shared_digest (digest, tablename) VALUES (?, ?)", (new, table))
+            return
+        try:
+            self.later_one(_MOVE_DIGEST, (new, table, digest.to_bytes(self._stored[table])))
+        except self._integrity_error as error:
+            raise Different(f"the stored digest of {table} is not the one that this zone left there") from error

@@ -162,13 +162,16 @@ class Applier:
 
         Raises:
             LinkError, SnapshotError, CloudError: why it could not be done; this zone is as it was.
+            Overtaken: another process of this zone moved it meanwhile, or loads a snapshot too; this zone is as that leaves it.
             OSError: the file can't be written; this zone is as it was.
         """
         self._failures.clear()
         master = self._master()
         if self._state in ("ahead", "forked"):  # its history may have to go; any other zone never goes back
-            return await self._leave_history(master, await forks.find_ancestor(master.link, self._database, self._proof()))
-        return await self._load_snapshot(master, at_least=self._database.state().position)
+            left = self._database.state().head
+            located = await forks.find_ancestor(master.link, self._database, self._proof())
+            return await self._leave_history(master, left, located)
+        return await self._load_snapshot(master)
 
     # One attempt ------------------------------------------------------------------------------------------------------
 
@@ -189,7 +192,8 @@ class Applier:
                 return await self._declined(master, declined)
             except (Different, Unfit) as difference:
                 return await self._heal(master, difference)
-        except Overtaken:
+        except Overtaken as overtaken:
+            log.info("overtaken, beginning anew", cause=str(overtaken))
             return self._soon()
         except Refused as refused:
             return self._refused(refused)
@@ -211,14 +215,15 @@ class Applier:
         match declined.reason:
             case "needs snapshot":
                 self._enter("needs snapshot", declined.error)
-                await self._load_snapshot(master, at_least=self._database.state().position)
+                await self._load_snapshot(master)
                 return self._soon()
             case "forked":
                 self._enter("forked", declined.error)
+                left = self._database.state().head
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
                 if located.halted:  # it may be the master that left the history, and come back to it
                     return self._again("ahead", located.halted, 30.0)
-                await self._leave_history(master, located)
+                await self._leave_history(master, left, located)
                 return self._soon()
             case "ahead":
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
@@ -228,11 +233,11 @@ class Applier:
             case _:
                 return self._again("connecting", declined.error, LONGEST_WAIT_S)
 
-    async def _leave_history(self, master: Master, located: Located) -> Head:
-        """Keep what only we hold in a file, then take over the master's history."""
+    async def _leave_history(self, master: Master, left: Head, located: Located) -> Head:
+        """Keep what only we hold in a file, then take over the master's history in place of the one that ends at ``left``."""
         kept = await forks.set_aside(self._database, self._state_dir / "forked", max(0, located.index))
         log.error("this zone's history is not the master's", common_index=located.index, own_statements=str(kept) if kept else "none")
-        head = await self._load_snapshot(master, at_least=0)
+        head = await self._load_snapshot(master, leaves=left)
         self._last_error = f"This zone had left the master's history after index {located.index}." + (f" Its own: {kept}." if kept else "")
         return head
 
@@ -248,18 +253,21 @@ class Applier:
         if count > FAILURES_HEALED:
             self._enter("stuck", f"{difference} ({count} times; a snapshot did not help for long)")
             await asyncio.sleep(min(LONGEST_STUCK_S, LONGEST_WAIT_S * 2.0 ** (count - FAILURES_HEALED)))
-        await self._load_snapshot(master, at_least=position.index)
+        await self._load_snapshot(master)
         self._last_error = f"{difference}; healed by a snapshot."
         return 0.0
 
-    async def _load_snapshot(self, master: Master, *, at_least: int) -> Head:
+    async def _load_snapshot(self, master: Master, *, leaves: Head | None = None) -> Head:
+        """Take over a snapshot. This zone goes back behind nothing that it has shown, but to leave the history that ends at ``leaves``."""
         async with self._turn:
+            head = leaves or self._database.state().head
             return await load(
                 master.link,
                 self._database,
                 self._state_dir / "snapshots" / "loading",
                 master_key=master.key,
-                at_least=at_least,
+                at_least=0 if leaves else head.position.index,
+                leaves=head,
                 also=proof.drop,
             )
 

@@ -43,6 +43,7 @@ from koinon.federation.links import Links
 from koinon.federation.membership import JoinReply, JoinRequest, check_address, forget_federation
 from koinon.federation.reign import ReignError, ReignRecord
 from koinon.federation.snapshot_file import SnapshotError
+from koinon.federation.snapshot_staging import Superseded
 from koinon.statements.commits import Head
 from koinon.statements.schema import POOL_TABLES
 
@@ -252,6 +253,8 @@ class Joining:
             raise UnavailableError(f"The master that sent the invitation can't be used: {str(error).rstrip('.')}.") from error
         except SnapshotError as error:
             raise UnavailableError(f"The master's snapshot can't be used: {error}. Nothing was changed; join again.") from error
+        except Superseded as error:
+            raise ActionError("Another process of this zone has begun to join since. This one did not join and changed nothing.") from error
         except Overtaken as error:
             raise ActionError(_CHANGED) from error
         finally:

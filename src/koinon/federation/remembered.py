@@ -6,7 +6,7 @@ from typing import Literal
 
 from koinon.database.transactions import ReadTx, ZoneTx
 
-Name = Literal["instance", "signed frame", "rollback", "losses accepted"]
+Name = Literal["instance", "signed frame", "rollback", "losses accepted", "resync"]
 
 
 def recall(tx: ReadTx, name: Name) -> bytes | None:

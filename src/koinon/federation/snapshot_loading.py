@@ -1,8 +1,9 @@
 """A zone's side of snapshots: load the file, lay its rows aside, then change the shared tables to them in one transaction.
 
-Path:     applier.py, joining.py -> load() -> download (resumed after any interruption) -> snapshot_row -> differences -> ApplyTx
+Path:     applier.py, joining.py -> load() -> snapshot_download.py -> snapshot_staging.py -> differences -> ApplyTx
 Holds:    nothing shared changes before the whole snapshot is here, its hash and signature fit and ``check`` agrees; then rows, counters,
-          digests, outcomes and position change together. It can be killed at any point and begun again.
+          digests, outcomes and position change together. It can be killed at any point and begun again. Of two loads of one zone, in
+          whichever processes, the older one hears that it is overtaken.
 Not here: how the master makes it (snapshot.py); when a zone needs one (applier.py).
 """
 
@@ -10,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
-import os
+import contextlib
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import msgspec
 import structlog
 from cryptography.exceptions import InvalidSignature
@@ -27,12 +26,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from koinon.database.database import Database
 from koinon.database.row_changes import Different
 from koinon.database.statement_log import replace_log
-from koinon.database.transactions import ApplyTx, ReadTx, ZoneTx
+from koinon.database.transactions import ApplyTx, ReadTx
+from koinon.errors import CloudError
 from koinon.federation import reign
-from koinon.federation.link import Interrupted, Link, Refused, error_text
+from koinon.federation.link import Link
 from koinon.federation.reign import ReignError, ReignRecord
-from koinon.federation.snapshot import SIGNING_CONTEXT, is_snapshot_id
+from koinon.federation.snapshot import KEPT_UNUSED_S, SIGNING_CONTEXT, SWEEP_EVERY_S
+from koinon.federation.snapshot_download import downloaded, remove_parts
 from koinon.federation.snapshot_file import Counter, Header, Item, Reign, Row, SnapshotError, read_items
+from koinon.federation.snapshot_staging import Staging, empty, remove_stale
 from koinon.federation.trust import read_raw_key
 from koinon.objects import xml
 from koinon.statements import digest
@@ -48,19 +50,12 @@ from koinon.statements.schema import (
     RowChange,
     SetCounter,
     Update,
-    Value,
 )
-from koinon.wire.messages import Manifest, MessageError, SignedManifest, SnapshotRequest, decode, encode
+from koinon.wire.messages import Manifest, SignedManifest
 
 log = structlog.get_logger(__name__)
 
-PATH: Final = "/federation/v1/snapshot"
-#: The master dumps before it answers.
-OFFER_TIMEOUT_S: Final = 120.0
-SILENCE_S: Final = 20.0
-_CHUNK: Final = 2**18
 _STAGED_AT_ONCE: Final = 500
-_MAX_MANIFEST: Final = 2**16
 
 Rows = Mapping[str, Sequence[PoolRow | AclRow]]
 
@@ -92,6 +87,7 @@ async def load(
     *,
     master_key: Ed25519PublicKey | None,
     at_least: int = 0,
+    leaves: Head | None = None,
     check: Callable[[Rows], Sequence[str]] | None = None,
     also: Callable[[ApplyTx], None] | None = None,
 ) -> Head:
@@ -100,10 +96,12 @@ async def load(
     Args:
         link: to the master.
         database: this zone's.
-        directory: where the file is kept until it is applied.
+        directory: where the file is kept until it is applied, for all processes on this machine.
         master_key: who must have signed the manifest. None for a zone that joins, which knows no keys yet: TLS under the CA that its
             invitation names proves the master, and the signature must fit the master's record in the snapshot itself.
         at_least: do not go back behind this index.
+        leaves: the head that the snapshot takes the place of, and no other: the one by which the caller found that it needs a snapshot.
+            None takes any that is there when the rows have come.
         check: is given all rows by table before anything shared changes; lines in its answer refuse the snapshot.
         also: what else must change in the same transaction, directly after the old position was claimed.
 
@@ -113,108 +111,57 @@ async def load(
     Raises:
         SnapshotError: the snapshot is damaged, not from our master, of another federation, or refused by ``check`` (Refusal).
         LinkError: the master can't be reached or the transfer broke; call again to go on from there.
-        Overtaken: this zone moved meanwhile; call again.
+        Overtaken: this zone moved meanwhile, or another load of it has begun since (Superseded); nothing was changed.
         CloudError: the database refused.
     """
-    manifest, signed, path = await _fetch(link, directory, master_key, at_least)
-    extras = await _stage(database, path, manifest)
-    if master_key is None:
-        await database.read_in_thread(lambda tx: _require_own_key(tx, signed, manifest))
-    if check is not None:
-        found = check(await database.read_in_thread(_staged_rows))
-        if found:
-            raise Refusal(found)
-    old, changes = await database.read_in_thread(lambda tx: (tx.state.head, _differences(tx)))
-    try:
-        head: Head = await database.apply("snapshot", lambda tx: _apply(tx, old, manifest, changes, extras, also))
-    except Different as error:  # another process of this zone laid rows of its own aside, or ours were edited meanwhile
-        raise SnapshotError(f"the snapshot does not fit: {error}") from error
-    await asyncio.to_thread(_remove, directory)
+    staging = Staging(database)
+    async with downloaded(link, directory, master_key=master_key, at_least=at_least) as (manifest, signed, path):
+        try:
+            extras = await _stage(staging, path, manifest)
+            if master_key is None:
+                await database.read_in_thread(lambda tx: _require_own_key(tx, staging, signed, manifest))
+            if check is not None:
+                found = check(await database.read_in_thread(lambda tx: _staged_rows(tx, staging)))
+                if found:
+                    raise Refusal(found)
+            seen, changes = await database.read_in_thread(lambda tx: (tx.state.head, _differences(tx, staging)))
+            old = leaves or seen
+            head: Head = await database.apply("snapshot", lambda tx: _apply(tx, old, staging, manifest, changes, extras, also))
+        except Different as error:  # rows of ours were edited meanwhile
+            await _give_up(staging)
+            raise SnapshotError(f"the snapshot does not fit: {error}") from error
+        except Exception:
+            await _give_up(staging)
+            raise
     log.info("snapshot applied", snapshot=manifest.snapshot_id, index=manifest.head.position.index, changes=len(changes))
     return head
 
 
-# The file -------------------------------------------------------------------------------------------------------------
+async def keep_swept(database: Database, directory: Path) -> None:
+    """Remove what killed loads have left, until cancelled. The master drops a snapshot as soon: then there is nothing to go on with."""
+    while True:
+        try:
+            before = time.time() - KEPT_UNUSED_S
+            remove_parts(directory, before=before)
+            await remove_stale(database, before_ms=int(before * 1000))
+        except (CloudError, OSError) as error:
+            log.warning("left-overs of loads not removed, will retry", error=str(error))
+        await asyncio.sleep(SWEEP_EVERY_S)
 
 
-async def _fetch(link: Link, directory: Path, master_key: Ed25519PublicKey | None, at_least: int) -> tuple[Manifest, SignedManifest, Path]:
-    request = SnapshotRequest(at_least, _begun(directory))
-    answer = await link.request("POST", PATH, encode(request), timeout_s=OFFER_TIMEOUT_S, max_answer=_MAX_MANIFEST)
-    try:
-        signed = decode(SignedManifest, answer.expect())
-        if master_key is not None:
-            master_key.verify(signed.signature, SIGNING_CONTEXT + signed.payload)
-        manifest = decode(Manifest, signed.payload)
-    except InvalidSignature as error:
-        raise SnapshotError("the snapshot's manifest is not signed by our master") from error
-    except MessageError as error:
-        raise SnapshotError(str(error)) from error
-    if not is_snapshot_id(manifest.snapshot_id) or manifest.zone_id != link.zone_id or manifest.head.position.index < at_least:
-        raise SnapshotError("the snapshot's manifest is not what was asked for")
-    _remove(directory, but=manifest.snapshot_id)
-    path = directory / f"{manifest.snapshot_id}.part"
-    await _download(link, manifest, path)
-    return manifest, signed, path
-
-
-async def _download(link: Link, manifest: Manifest, path: Path) -> None:
-    have = _size_of(path)
-    if have > manifest.size:
-        _remove(path.parent)
-        have = 0
-    if have < manifest.size:
-        query = f"{PATH}/{manifest.snapshot_id}?offset={have}"
-        async with link.stream(query, silence_s=SILENCE_S) as response:
-            if response.status != 200:
-                raise Refused(response.status, error_text(response.status, await response.content.read(_CHUNK)))
-            await _append(response, path, manifest.size - have)
-    have = _size_of(path)
-    if have < manifest.size:
-        raise Interrupted(f"the snapshot broke off after {have} of {manifest.size} bytes")
-    if await asyncio.to_thread(_hash, path) != manifest.blake2b:
-        _remove(path.parent)
-        raise SnapshotError("the snapshot's bytes are not those that the master signed")
-
-
-async def _append(response: aiohttp.ClientResponse, path: Path, room: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        async for part in response.content.iter_chunked(_CHUNK):
-            room -= len(part)
-            if room < 0:
-                raise SnapshotError("the master sends more than it announced")
-            await asyncio.to_thread(file.write, part)
-
-
-def _begun(directory: Path) -> str:
-    """Name of the snapshot of which a part is here, empty if there is none."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return next((file.stem for file in directory.glob("*.part") if is_snapshot_id(file.stem)), "")
-
-
-def _size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _hash(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest()
-
-
-def _remove(directory: Path, *, but: str = "") -> None:
-    for file in directory.glob("*.part"):
-        if file.stem != but:
-            file.unlink(missing_ok=True)
+async def _give_up(staging: Staging) -> None:
+    with contextlib.suppress(CloudError):  # what can't be removed now is removed later
+        await staging.end()
 
 
 # The rows laid aside --------------------------------------------------------------------------------------------------
 
 
-async def _stage(database: Database, path: Path, manifest: Manifest) -> _Extras:
+async def _stage(staging: Staging, path: Path, manifest: Manifest) -> _Extras:
     """Lay the file's rows aside and make sure that they are those of the manifest's digests."""
     extras = _Extras({}, [], [])
     sums = dict.fromkeys((*SHARED_TABLES, COUNTERS), digest.EMPTY)
-    await database.write_zone("clear snapshot", lambda tx: tx.execute("DELETE FROM snapshot_row"))
+    await staging.begin()
     with path.open("rb") as file:
         blocks = read_items(file)
         while (items := await asyncio.to_thread(next, blocks, None)) is not None:
@@ -223,7 +170,7 @@ async def _stage(database: Database, path: Path, manifest: Manifest) -> _Extras:
                 sums[item.table] = digest.add(sums[item.table], row_hash)
             _gather(items, extras)
             for part in _parts(rows):
-                await database.write_zone("stage snapshot", partial(_lay_aside, rows=part))
+                await staging.lay_aside(part)
     for table, last_oid in extras.counters.items():
         sums[COUNTERS] = digest.add(sums[COUNTERS], digest.counter_hash(table, last_oid))
     for table, total in sums.items():
@@ -248,26 +195,16 @@ def _parts(rows: Sequence[tuple[Row, bytes]]) -> Iterator[list[tuple[Row, bytes]
         yield part
 
 
-def _lay_aside(tx: ZoneTx, rows: Iterable[tuple[Row, bytes]]) -> None:
-    tx.later(
-        "INSERT INTO snapshot_row (tablename, oid, row, row_hash) VALUES (?, ?, ?, ?)",
-        *[(row.table, row.oid, msgspec.msgpack.encode(row.values), row_hash) for row, row_hash in rows],
-    )
+def _staged_rows(tx: ReadTx, staging: Staging) -> Rows:
+    staging.require(tx)
+    pools = {table: [msgspec.convert(values, PoolRow) for values in staging.rows(tx, table)] for table in POOL_TABLES}
+    return {**pools, "acl": [msgspec.convert(values, AclRow) for values in staging.rows(tx, "acl")]}
 
 
-def _staged(tx: ReadTx, table: str) -> Iterator[tuple[Value, ...]]:
-    for (raw,) in tx.stream("SELECT row FROM snapshot_row WHERE tablename = ? ORDER BY oid", (table,)):
-        yield msgspec.msgpack.decode(raw, type=tuple[Value, ...])
-
-
-def _staged_rows(tx: ReadTx) -> Rows:
-    pools = {table: [msgspec.convert(values, PoolRow) for values in _staged(tx, table)] for table in POOL_TABLES}
-    return {**pools, "acl": [msgspec.convert(values, AclRow) for values in _staged(tx, "acl")]}
-
-
-def _require_own_key(tx: ReadTx, signed: SignedManifest, manifest: Manifest) -> None:
-    found = tx.fetch("SELECT row FROM snapshot_row WHERE tablename = 'zone_pool' AND oid = ?", (manifest.zone_id,))
-    key = _zone_key(msgspec.msgpack.decode(found[0][0], type=PoolRow).body) if found else None
+def _require_own_key(tx: ReadTx, staging: Staging, signed: SignedManifest, manifest: Manifest) -> None:
+    staging.require(tx)
+    found = staging.row(tx, "zone_pool", manifest.zone_id)
+    key = _zone_key(msgspec.convert(found, PoolRow).body) if found else None
     try:
         if key is not None:
             key.verify(signed.signature, SIGNING_CONTEXT + signed.payload)
@@ -288,8 +225,9 @@ def _zone_key(body: str) -> Ed25519PublicKey | None:
 # The change -----------------------------------------------------------------------------------------------------------
 
 
-def _differences(tx: ReadTx) -> list[RowChange]:
+def _differences(tx: ReadTx, staging: Staging) -> list[RowChange]:
     """What turns our rows into those laid aside. Our row hashes are not believed: someone may have edited rows by hand."""
+    staging.require(tx)
     deletes: list[RowChange] = []
     updates: list[RowChange] = []
     inserts: list[RowChange] = []
@@ -300,7 +238,7 @@ def _differences(tx: ReadTx) -> list[RowChange]:
         }
         # What must be unique: two rows may have swapped it, so rows that change it go before any comes.
         unique = slice(0, 1) if table in POOL_TABLES else slice(0, 4)
-        for values in _staged(tx, table):
+        for values in staging.rows(tx, table):
             oid, rest = int(values[0]), values[1:]
             row_hash, mine = ours.pop(oid, (b"", None))
             if mine is None:
@@ -317,6 +255,7 @@ def _differences(tx: ReadTx) -> list[RowChange]:
 def _apply(
     tx: ApplyTx,
     old: Head,
+    staging: Staging,
     manifest: Manifest,
     changes: Sequence[RowChange],
     extras: _Extras,
@@ -324,6 +263,7 @@ def _apply(
 ) -> Generator[None, None, Head]:
     """A step per change, so that those who read meanwhile need not wait for all."""
     tx.claim(old)
+    staging.require(tx)
     if also is not None:
         also(tx)
     if tx.state.federation_id != manifest.federation_id:
@@ -348,7 +288,7 @@ def _apply(
         "chain, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         *map(msgspec.structs.astuple, extras.headers),
     )
-    tx.execute("DELETE FROM snapshot_row")
+    empty(tx)
     tx.set_head(manifest.head)
     return manifest.head
 
