@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from koinon.cli.federation import ADVICE, OWN_ADVICE
+from koinon.cli.federation import ADVICE, OWN_ADVICE, STAYS
 from tests.cli.conftest import Koinon
 from tests.cli.stand_in import HangUps
 
@@ -262,6 +262,10 @@ def test_status_tells_what_waits_for_the_master(admin: Admin, koinon: Koinon) ->
     assert "OUTBOX" not in koinon("federation", "status").out
     admin.answers["GET /status"] = (200, {**STATUS, "outbox": {"waiting": 3, "oldest_s": 12.34}})
     assert "OUTBOX     : 3 operation(s) wait to be taken, the oldest for 12.3 s" in koinon("federation", "status").out
+    admin.answers["GET /status"] = (200, {**STATUS, "outbox": {"waiting": 1, "oldest_s": 7300.0}})
+    outcome = koinon("federation", "status")
+    assert "the oldest for 2 h 1 min" in outcome.out
+    assert outcome.out.endswith(f"TO DO\n  {STAYS}\n")
 
 
 def test_a_refused_join_lists_the_clashes(admin: Admin, koinon: Koinon) -> None:

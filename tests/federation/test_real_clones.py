@@ -64,7 +64,7 @@ def test_a_clone_that_follows_at_another_machine_of_the_master_is_caught(tmp_pat
         clone.start()
         wait_until("the clone follows at the first", lambda: clone.status()["state"] == "ok")
         link.target = two.federation_port
-        told = wait_until("the original hears it", lambda: _stuck(slave))
+        told = wait_until("the original hears it", lambda: _refused(slave))
         assert "copy of the other" in told
         wait_until("the second refuses it too", lambda: '"reason": "cloned"' in two.log.read_text()[served:])
         wait_until("each machine names it", lambda: _says(one) == _says(two) == ("cloned", told))
@@ -78,7 +78,7 @@ def test_a_clone_that_follows_at_another_machine_of_the_master_is_caught(tmp_pat
         wait_until("each machine says that it is over", lambda: _says(one) == _says(two) == ("ok", ""))
         link.target = one.federation_port
         clone.start()  # newer again: it would win, as a zone that was moved does
-        wait_until("the original hears it again", lambda: _stuck(slave))
+        wait_until("the original hears it again", lambda: _refused(slave))
     finally:
         for zone in reversed(zones):
             zone.stop()
@@ -88,6 +88,6 @@ def _said(zone: Zone, text: str) -> bool:
     return text in zone.log.read_text()
 
 
-def _stuck(zone: Zone) -> str:
+def _refused(zone: Zone) -> str:
     status = zone.status()
-    return str(status["last_error"]) if status["state"] == "stuck" else ""
+    return str(status["last_error"]) if status["state"] == "cloned" else ""

@@ -198,8 +198,13 @@ OWN_ADVICE = {
     "halted": "Put back a newer copy of the database, or go on without what was lost: koinon federation accept-loss",
     "ahead": "The master's database was set back: restore it, or have it go on without what was lost: koinon federation accept-loss",
     "stuck": "Remove the cause that LAST ERROR names, then run: koinon federation resync",
+    "cloned": "Another server runs as this zone: stop the one that is not to be it, restart the other.",
     "revoked": "To come back: `koinon federation invite {name}` at the master, then here `koinon federation leave --force` and join.",
 }
+
+#: Nothing waits for so long in the outbox of a zone that is well, unless it is refused.
+STAYS_S = 60.0
+STAYS = "What waits in the outbox is not taken: this zone's log says why (`zone operation refused`)."
 
 #: What helps other zones, as the master sees them.
 ADVICE = {
@@ -208,17 +213,18 @@ ADVICE = {
     "joining": "nothing, if `join` is at work there; else give the command again there.",
     "invited": "run `koinon federation join TOKEN` there; a new token: koinon federation invite {zone}",
     "stuck": "remove the cause there, then run there: koinon federation resync",
-    "cloned": "two servers run as this zone. Stop the copy, and let it join under a name of its own.",
+    "cloned": "two servers run as this zone: stop the one that is not to be it, restart the other.",
     "ahead": "this master's database was set back: restore it, or run: koinon federation accept-loss",
 }
 
 
 def _own_advice(found: Answer) -> list[str]:
-    master = found.get("master")
-    told = OWN_ADVICE.get(str(found.get("state")))
-    if told is None:
-        return []
-    return [told.format(master=_told(master, "endpoint") if isinstance(master, dict) else "its address", name=_told(found, "name"))]
+    state, master, waiting = str(found.get("state")), found.get("master"), found.get("outbox")
+    if state in OWN_ADVICE:
+        at = _told(master, "endpoint") if isinstance(master, dict) else "its address"
+        return [OWN_ADVICE[state].format(master=at, name=_told(found, "name"))]
+    oldest_s = waiting.get("oldest_s") if isinstance(waiting, dict) else None
+    return [STAYS] if state == "ok" and isinstance(oldest_s, int | float) and oldest_s > STAYS_S else []
 
 
 def _advice(found: Answer, zones: list[Answer]) -> list[str]:

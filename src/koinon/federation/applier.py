@@ -38,7 +38,7 @@ from koinon.wire.messages import Located, SignedFrame
 
 log = structlog.get_logger(__name__)
 
-State = Literal["connecting", "ok", "silent", "forked", "needs snapshot", "ahead", "stuck", "revoked"]
+State = Literal["connecting", "ok", "silent", "forked", "needs snapshot", "ahead", "stuck", "cloned", "revoked"]
 
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 5.0
@@ -237,8 +237,8 @@ class Applier:
             case "ahead":
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
                 return self._again("ahead", located.halted or f"{declined.error}. The master may come back to it; reads go on.", 30.0)
-            case "revoked" | "cloned":
-                return self._again("revoked" if declined.reason == "revoked" else "stuck", declined.error, LONGEST_STUCK_S)
+            case "revoked" | "cloned":  # as the master's status has it
+                return self._again(declined.reason, declined.error, LONGEST_STUCK_S)
             case _:
                 return self._again("connecting", declined.error, LONGEST_WAIT_S)
 
@@ -285,7 +285,7 @@ class Applier:
         if refused.reason in ("revoked", "left"):
             return self._again("revoked", refused.text, LONGEST_STUCK_S)
         if refused.reason in ("cloned", "unknown zone"):
-            return self._again("stuck", refused.text, LONGEST_STUCK_S)
+            return self._again("cloned" if refused.reason == "cloned" else "stuck", refused.text, LONGEST_STUCK_S)
         return self._again("connecting", refused.text, LONGEST_WAIT_S)
 
     def _soon(self) -> float:
