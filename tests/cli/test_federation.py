@@ -6,14 +6,18 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
+from importlib import import_module
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
 import pytest
 
+from koinon.cli.federation import ADVICE, OWN_ADVICE, STAYS
 from tests.cli.conftest import Koinon
 from tests.cli.stand_in import HangUps
+
+yaml: Any = import_module("yaml")  # ships no types
 
 STATUS: dict[str, Any] = {
     "zone_id": 0,
@@ -118,16 +122,73 @@ def test_status_of_a_slave_shows_its_master(admin: Admin, koinon: Koinon) -> Non
     master = {"zone_id": 0, "endpoint": "m:2635", "connected": False, "heartbeat_age_s": 7.5, "last_error": "connection refused"}
     admin.answers["GET /status"] = (
         200,
-        {**STATUS, "role": "slave", "master": master, "lag": {"statements": None, "seconds": None}, "zones": []},
+        STATUS
+        | {"role": "slave", "state": "connecting", "last_error": "connection refused", "master": master, "zones": []}
+        | {"lag": {"statements": None, "seconds": None}},
     )
     outcome = koinon("federation", "status")
     assert "zone 0 at m:2635, NOT connected, last heard of 7.5 s ago" in outcome.out
     assert ["LAG", ":", "-", "statements,", "-"] in outcome.lines
     assert ["LAST", "ERROR", ":", "connection", "refused"] in outcome.lines
+    assert outcome.out.endswith("TO DO\n  " + OWN_ADVICE["connecting"].format(master="m:2635") + "\n")
 
 
-def test_status_as_json_is_what_the_zone_said(admin: Admin, koinon: Koinon) -> None:
+def test_status_as_json_or_yaml_is_what_the_zone_said(admin: Admin, koinon: Koinon) -> None:
     assert json.loads(koinon("federation", "status", "--json").out) == STATUS
+    assert yaml.safe_load(koinon("federation", "status", "--yaml").out) == STATUS
+
+
+def test_status_as_csv_is_the_table_of_zones(admin: Admin, koinon: Koinon) -> None:
+    assert koinon("federation", "status", "--csv").out == (
+        "ID,NAME,TRUST,STATE,POSITION,BEHIND,LAG,SEEN,LAST ERROR\n"
+        "100,branch,ENROLLED,ok,1.40,1,2.2 s,0.5 s ago,\n"
+        "101,new,INVITED,connecting,-,-,-,never,never\\nseen\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "answer"),
+    [
+        ("init", "init", {"federation_id": "abc", "recovery_key_file": "/s/key", "federation_endpoint": "h:2635"}),
+        ("invite new", "invite", {"zone_id": 100, "token": "koinon1.abc", "expires_at": 1_795_372_748}),
+        ("join TOKEN", "join", {"zone_id": 100, "federation_id": "abc", "epoch": 1, "position": 9}),
+        ("join TOKEN --plan", "join", {"zone_id": 100, "federation_id": "abc", "clashes": ["user 2"], "other_owners": ["documents 7"]}),
+        ("revoke new", "revoke", {"zone_id": 100}),
+        ("accept-loss", "accept-loss", {"lost": "index 41 to 44"}),
+        ("leave", "leave", {"role": "standalone"}),
+        ("resync", "resync", {"epoch": 1, "position": 50}),
+    ],
+)
+def test_every_answer_can_be_had_for_programs(admin: Admin, koinon: Koinon, arguments: str, asked: str, answer: dict[str, Any]) -> None:
+    """What is for people goes to standard error, so that standard output can be parsed."""
+    admin.answers[f"POST /federation/{asked}"] = (200, answer)
+    assert json.loads(koinon("federation", *arguments.split(), "--json").out) == answer
+    assert yaml.safe_load(koinon("federation", *arguments.split(), "--yaml").out) == answer
+
+
+def test_the_master_is_told_what_helps_each_zone_that_is_not_well(admin: Admin, koinon: Koinon) -> None:
+    zone = STATUS["zones"][0]
+    states = {"east": "away", "west": "joining", "north": "stuck", "south": "ok", "old": "left"}
+    zones = [zone | {"name": name, "state": state, "last_error": f"why {name}"} for name, state in states.items()]
+    admin.answers["GET /status"] = (200, STATUS | {"state": "halted", "last_error": "set back", "zones": zones})
+    lines = koinon("federation", "status").out.splitlines()
+    assert "LAST ERROR : set back" in lines
+    assert [line.rpartition("  ")[2] for line in lines if "ENROLLED" in line] == [f"why {name}" for name in states]
+    told = lines[lines.index("TO DO") + 1 :]
+    assert told == [
+        f"  {OWN_ADVICE['halted']}",
+        f"  east: {ADVICE['away'].format(endpoint='localhost:2635')}",
+        f"  west: {ADVICE['joining']}",
+        f"  north: {ADVICE['stuck']}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(59.94, "59.9 s"), (60, "1 min 0 s"), (3725, "1 h 2 min"), (86_399, "23 h 59 min"), (90_000, "1 d 1 h")]
+)
+def test_long_times_are_told_in_larger_units(admin: Admin, koinon: Koinon, seconds: float, told: str) -> None:
+    admin.answers["GET /status"] = (200, STATUS | {"zones": [STATUS["zones"][0] | {"seen_s_ago": seconds}]})
+    assert f"  {told} ago" in koinon("federation", "status").out
 
 
 def test_the_state_directory_comes_from_the_settings_file(
@@ -201,6 +262,10 @@ def test_status_tells_what_waits_for_the_master(admin: Admin, koinon: Koinon) ->
     assert "OUTBOX" not in koinon("federation", "status").out
     admin.answers["GET /status"] = (200, {**STATUS, "outbox": {"waiting": 3, "oldest_s": 12.34}})
     assert "OUTBOX     : 3 operation(s) wait to be taken, the oldest for 12.3 s" in koinon("federation", "status").out
+    admin.answers["GET /status"] = (200, {**STATUS, "outbox": {"waiting": 1, "oldest_s": 7300.0}})
+    outcome = koinon("federation", "status")
+    assert "the oldest for 2 h 1 min" in outcome.out
+    assert outcome.out.endswith(f"TO DO\n  {STAYS}\n")
 
 
 def test_a_refused_join_lists_the_clashes(admin: Admin, koinon: Koinon) -> None:

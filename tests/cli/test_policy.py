@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from tests.cli import stand_in
 from tests.cli.conftest import Koinon
 from tests.cli.stand_in import StandIn
+
+yaml: Any = import_module("yaml")  # ships no types
 
 LINE: dict[str, Any] = {
     "change": "grant",
@@ -63,6 +66,7 @@ def test_tells_long_answers_shortly(koinon: Koinon, zone: StandIn, monkeypatch: 
     assert "none" in third
     assert outcome.err == "4 more lines are not shown.\n"
     assert json.loads(koinon("policy", "diff", "--remove-rule", "1", "--json").out)["lines"][0] == LINE
+    assert yaml.safe_load(koinon("policy", "diff", "--remove-rule", "1", "--yaml").out)["lines"][0] == LINE
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Koinon
 from tests.cli.stand_in import StandIn
+
+yaml: Any = import_module("yaml")  # ships no types
 
 
 @pytest.fixture
@@ -76,11 +81,14 @@ def test_status_has_an_honest_row_for_each_zone(koinon: Koinon, zone: StandIn, b
     assert rows[3][:3] == ["101", "-", "no:"]
     assert "refused" in " ".join(rows[3])
     assert rows[4] == ["102", "-", "no:", "its", "record", "holds", "no", "valid", "address"]
-    assert koinon("zone", "list", "--status", "--json").code == 2
+    assert koinon("zone", "list", "--status", "--xml").code == 2
 
 
 def test_status_shows_positions(koinon: Koinon, branch: StandIn) -> None:
     assert koinon("zone", "list", "--status", "--list", "fedlog,id").lines == [["FEDLOG", "ID"], ["41", "0"], ["40", "100"]]
+    answer = {"ZONES": [{"ID": "100", "NAME": "branch", "FEDLOG": "40", "ANSWER": "ok"}]}
+    assert json.loads(koinon("zone", "list", "--status", "--json", "--filter", "ID=100").out) == answer
+    assert yaml.safe_load(koinon("zone", "list", "--status", "--yaml", "--filter", "ID=100").out) == answer
 
 
 def test_status_does_not_wait_for_ever(koinon: Koinon, zone: StandIn) -> None:

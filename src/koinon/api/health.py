@@ -84,7 +84,7 @@ class Health:
             return f"the master has not been heard ({following.state}): the lag is not known"
         if following.silence_s > bound_s:
             return f"the master has been silent for {following.silence_s:.0f} s: the lag is not known"
-        if following.state != "ok":
+        if following.state not in ("ok", "silent"):  # how long a silence may last here was asked above
             return f"this zone does not follow its master: {following.state}"
         if following.lag_statements and (following.lag_s is None or following.lag_s > bound_s):
             seconds = "" if following.lag_s is None else f", {following.lag_s:.1f} s"

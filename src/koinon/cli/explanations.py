@@ -13,7 +13,7 @@ import click
 from koinon.cli import documents, references
 from koinon.cli.commands import complain
 from koinon.cli.connection import Connection
-from koinon.cli.listing import JSON, print_json
+from koinon.cli.listing import ANSWER_FORMS, print_plain
 from koinon.cli.tables import Column, print_facts, print_table, visible_lines
 from koinon.client.errors import NotAZoneError, UnreachableError
 
@@ -21,7 +21,7 @@ USER = click.Argument(["user"])
 RIGHT = click.Argument(["right"])
 OBJECT = click.Argument(["target"], metavar="OBJECT")
 PARAMETERS = (USER, RIGHT, OBJECT)
-OPTIONS = (JSON,)
+OPTIONS = ANSWER_FORMS
 
 Answer = dict[str, Any]
 
@@ -45,8 +45,8 @@ def explain(connection: Connection, user: str, right: str, target: str, form: st
         complain(f"{error.text} The zone at {first.endpoint.url} answers for it.")
         first.close()
     answer = read_json(raw)
-    if form == "json":
-        print_json(answer)
+    if form is not None:
+        print_plain(answer, form)
     else:
         show(answer)
 

@@ -21,6 +21,8 @@ CSV = click.Option(["--csv", "form"], flag_value="csv", type=str, help="Print co
 DECRYPT = click.Option(["--decrypt"], is_flag=True, help="Ask for encrypted attributes in the clear.")
 
 SHOW_FORMS = (JSON, YAML, XML, CSV)
+#: Of answers that are no documents of a zone, and so have no XML.
+ANSWER_FORMS = (JSON, YAML)
 
 
 def print_document(raw: str | int, form: str | None) -> bool:

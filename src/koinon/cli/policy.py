@@ -13,7 +13,7 @@ import click
 from koinon.cli import explanations, references
 from koinon.cli.commands import command, complain, usage
 from koinon.cli.connection import Connection
-from koinon.cli.listing import JSON, print_json
+from koinon.cli.listing import ANSWER_FORMS, print_plain
 from koinon.cli.rules import parse_rule
 from koinon.cli.tables import Column, print_table, visible_lines
 
@@ -27,7 +27,7 @@ ADD_RESOURCE = click.Option(
     ["--add-resource", "resources_in"], metavar=_RESOURCE, multiple=True, help="A resource that would come in: HOST/100:7, CLUSTER/0:ALL."
 )
 DEL_RESOURCE = click.Option(["--del-resource", "resources_out"], metavar=_RESOURCE, multiple=True, help="A resource that would leave it.")
-OPTIONS = (ADD, REMOVE, VDC, ADD_GROUP, DEL_GROUP, ADD_RESOURCE, DEL_RESOURCE, JSON)
+OPTIONS = (ADD, REMOVE, VDC, ADD_GROUP, DEL_GROUP, ADD_RESOURCE, DEL_RESOURCE, *ANSWER_FORMS)
 
 _ALL_RESOURCES = -10
 
@@ -72,8 +72,8 @@ def diff(
     if not any(changes.values()):
         usage("Say what would be changed: --add-rule RULE, --remove-rule ID, --vdc VDC.")
     answer = explanations.read_json(connection.call("koinon.acl.diff", json.dumps(changes)))
-    if form == "json":
-        print_json(answer)
+    if form is not None:
+        print_plain(answer, form)
         return
     if answer["lines"]:
         print_table(COLUMNS, answer["lines"])

@@ -29,6 +29,11 @@ class ZoneStatus:
     position: str
     answer: str
 
+    def plain(self) -> dict[str, str]:
+        """The same for programs."""
+        record = self.zone
+        return {"ID": documents.text(record, "ID"), "NAME": documents.text(record, "NAME"), "FEDLOG": self.position, "ANSWER": self.answer}
+
 
 STATUS_COLUMNS = (
     Column[ZoneStatus]("FEDLOG", lambda row: row.position, right=True, about="Place in the federation's log; with --status."),

@@ -19,7 +19,7 @@ from koinon.cli import documents, references
 from koinon.cli.commands import command, complain, each, usage
 from koinon.cli.connection import Connection
 from koinon.cli.documents import number, quoted, read, text, text_of
-from koinon.cli.listing import SHOW_FORMS, print_document, print_object
+from koinon.cli.listing import SHOW_FORMS, print_document, print_object, print_plain
 from koinon.cli.pools import list_options, lister
 from koinon.cli.tables import Column, state_colour
 from koinon.cli.template_changes import CHANGES, EDIT, FILE, compose, update_of
@@ -146,10 +146,14 @@ def show_list(connection: Connection, all_zones: bool, status: bool, **shown: An
         lister("one.zonepool.info", "ZONE", columns)(connection, all_zones, **shown)
         return
     view = View(**shown)
-    if view.form not in (None, "csv") or all_zones:
-        usage("--status can be shown as a table or with --csv, and asks all zones anyway.")
+    if view.form == "xml" or all_zones:
+        usage("--status asks all zones anyway, and what they answer is no one zone's XML. Use --json or --yaml.")
     rows = view.of([*map(_of_record, columns), *STATUS_COLUMNS])
-    rows.show(filter(rows.keep, ask_all(connection, connection.pool("zone"))))
+    found = filter(rows.keep, ask_all(connection, connection.pool("zone")))
+    if view.form in ("json", "yaml"):
+        print_plain({"ZONES": [row.plain() for row in found]}, view.form)
+    else:
+        rows.show(found)
 
 
 def show(connection: Connection, zone_ref: str, form: str | None) -> None:

@@ -237,7 +237,7 @@ class Federated:
                 f"This zone's keys can't be used: {error}. Restore the directory `federation`, or copy it from another machine that serves "
                 "this zone."
             ) from error
-        gate = self._gate = Gate(self._database)
+        gate = self._gate = Gate(self._database, on_clone=lambda zone_id, error: self._feed.refused(zone_id, "cloned", error))
         trust_routes = TrustRoutes(self._database, self._store, self._membership, gate)
         log_routes = LogRoutes(gate, self._feed, self._positions, self._guard, self._snapshots, self._take)
         federation = self._settings.federation
@@ -304,7 +304,13 @@ class Federated:
                 log.debug("not agreed with the other processes, will retry", error=str(error))
 
     def following(self) -> Following:
-        """How following the master goes, in whichever process does it."""
+        """How following the master goes, in whichever process does it; ``silent`` as soon as its silence makes us refuse shared writes."""
+        found, bound_s = self._followed(), self._settings.federation.master_silent_s
+        if found.state != "ok" or found.silence_s is None or found.silence_s <= bound_s:
+            return found
+        return msgspec.structs.replace(found, state="silent", last_error=f"no sign of life from the master for more than {bound_s:g} s")
+
+    def _followed(self) -> Following:
         said = self._database.lease.said()
         if said is None:
             return self._applier.status()
@@ -335,10 +341,10 @@ class Federated:
 
     def _reports(self) -> tuple[ZoneReport, ...]:
         with self._database.read() as tx:
-            following = self._feed.following()
-            if not self._database.lease.alone:  # the stream may be another process's
-                following |= self._positions.heard_lately(clock.now_ms())
-            return status.reports(tx, self._positions, following, self._feed.troubles)
+            return tuple(seen.report for seen in self._seen(tx))
+
+    def _seen(self, tx: ReadTx) -> list[status.Seen]:
+        return status.as_master(tx, self._positions, self._feed.following(), self._feed.refusals(), self.halted())
 
     async def _load_for_join(self, link: Link, check: Callable[[Rows], list[str]], also: Callable[[ApplyTx], None], at_least: int) -> Head:
         return await snapshot_loading.load(link, self._database, self._loading, master_key=None, at_least=at_least, check=check, also=also)
@@ -395,10 +401,7 @@ class Federated:
         with self._database.read() as tx:
             state, own, digests = tx.state, trust.trust_of(tx, tx.state.zone_id), tx.digests()
             backlog = outbox.backlog(tx, clock.now_ms())
-            if following:
-                zones = status.zones(tx, following.zones, {}, known_s_ago=following.silence_s or 0.0)
-            else:
-                zones = status.zones(tx, self._reports(), self._feed.troubles)
+            zones = status.shown(tx, status.as_slave(tx, following) if following else self._seen(tx))
         found: dict[str, Any] = {
             "zone_id": state.zone_id,
             "name": own.name if own else "",

@@ -134,6 +134,7 @@ zone_position = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("reported_at", BigInteger, nullable=False),  # ms since 1970
+    Column("trouble", columns.TEXT),
 )
 
 federation_setting = Table(
@@ -235,6 +236,17 @@ zone_stream = Table(
     Column("zone_id", Integer, primary_key=True, autoincrement=False),
     Column("run", columns.word(32), nullable=False),
     Column("superseded", columns.word(1024), nullable=False),
+    Column("gone_at", BigInteger),  # ms since 1970; none while the stream is open
+)
+
+# Why a zone that would follow us was refused last, at whichever of our processes.
+zone_refusal = Table(
+    "zone_refusal",
+    metadata,
+    Column("zone_id", Integer, primary_key=True, autoincrement=False),
+    Column("reason", columns.word(32), nullable=False),
+    Column("error", columns.TEXT, nullable=False),
+    Column("refused_at", BigInteger, nullable=False),  # ms since 1970
 )
 
 # Snapshots that are being loaded from any of our processes: the log after them is kept.

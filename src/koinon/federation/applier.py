@@ -9,6 +9,7 @@ Not here: which zone is the master (reign.py, links.py); one open stream (intake
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 from collections import deque
@@ -26,7 +27,7 @@ from koinon.database.row_changes import Different
 from koinon.database.transactions import Overtaken
 from koinon.errors import CloudError, UnavailableError
 from koinon.federation import forks, proof, reign, trust
-from koinon.federation.intake import Declined, Intake, Unfit
+from koinon.federation.intake import REPORT_AT_LEAST_EVERY_S, Declined, Intake, Unfit, report
 from koinon.federation.link import Link, LinkError, Refused
 from koinon.federation.links import Links
 from koinon.federation.snapshot_file import SnapshotError
@@ -37,7 +38,7 @@ from koinon.wire.messages import Located, SignedFrame
 
 log = structlog.get_logger(__name__)
 
-State = Literal["connecting", "ok", "forked", "needs snapshot", "ahead", "stuck", "revoked"]
+State = Literal["connecting", "ok", "silent", "forked", "needs snapshot", "ahead", "stuck", "cloned", "revoked"]
 
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 5.0
@@ -76,7 +77,7 @@ class Status(msgspec.Struct, frozen=True):
     """How following goes.
 
     Attributes:
-        state: one word.
+        state: one word. ``silent`` is not the applier's: who knows how long a silence may last makes it of ``ok``.
         last_error: why it is not ``ok``, or what happened last; empty if nothing did.
         connected: whether a stream is open.
         silence_s: since the master's last sign of life, None if there was none since start.
@@ -155,7 +156,7 @@ class Applier:
         while True:
             wait_s = await self._attempt()
             if wait_s:
-                await asyncio.sleep(wait_s * random.uniform(0.7, 1.3))  # noqa: S311 - keeps zones from coming all at once
+                await asyncio.sleep(wait_s)
 
     async def resync(self) -> Head:
         """Take over a fresh snapshot of the master, because an operator asked for it. What only this zone holds is kept in a file.
@@ -200,15 +201,28 @@ class Applier:
         except LinkError as error:
             return self._again("connecting", str(error), LONGEST_WAIT_S)
         except SnapshotError as error:
-            return self._again("stuck", str(error), LONGEST_STUCK_S)
+            return await self._stuck(master, str(error))
         except CloudError as error:
-            return self._again("stuck", error.text, LONGEST_STUCK_S)
+            return await self._stuck(master, error.text)
         except OSError as error:
-            return self._again("stuck", f"{error.filename or self._state_dir}: {error.strerror or error}", LONGEST_STUCK_S)
+            return await self._stuck(master, f"{error.filename or self._state_dir}: {error.strerror or error}")
         except Exception as error:  # a fault of ours must not end the copying for good
             log.exception("following failed")
-            return self._again("stuck", f"{type(error).__name__}: {error}", LONGEST_STUCK_S)
+            return await self._stuck(master, f"{type(error).__name__}: {error}")
         return 0.0
+
+    async def _stuck(self, master: Master, error: str) -> float:
+        """It is here that something is wrong: wait for longer each time, and have the master know why."""
+        await self._complain(master, self._again("stuck", error, LONGEST_STUCK_S))
+        return 0.0
+
+    async def _complain(self, master: Master, wait_s: float) -> None:
+        """Wait, and meanwhile tell the master what stops us, at least as often as one reports that follows."""
+        until = clock.monotonic_s() + wait_s
+        while (left_s := until - clock.monotonic_s()) > 0:
+            with contextlib.suppress(LinkError, CloudError):
+                await report(master.link, self._database.state().head, self._last_error)
+            await asyncio.sleep(min(left_s, REPORT_AT_LEAST_EVERY_S))
 
     async def _declined(self, master: Master, declined: Declined) -> float:
         """The master does not stream to us: do what its reason asks for."""
@@ -228,8 +242,8 @@ class Applier:
             case "ahead":
                 located = await forks.find_ancestor(master.link, self._database, self._proof())
                 return self._again("ahead", located.halted or f"{declined.error}. The master may come back to it; reads go on.", 30.0)
-            case "revoked" | "cloned":
-                return self._again("revoked" if declined.reason == "revoked" else "stuck", declined.error, LONGEST_STUCK_S)
+            case "revoked" | "cloned":  # as the master's status has it
+                return self._again(declined.reason, declined.error, LONGEST_STUCK_S)
             case _:
                 return self._again("connecting", declined.error, LONGEST_WAIT_S)
 
@@ -252,7 +266,7 @@ class Applier:
         log.error("this zone differs from the master", cause=str(difference), position=str(position), times=count)
         if count > FAILURES_HEALED:
             self._enter("stuck", f"{difference} ({count} times; a snapshot did not help for long)")
-            await asyncio.sleep(min(LONGEST_STUCK_S, LONGEST_WAIT_S * 2.0 ** (count - FAILURES_HEALED)))
+            await self._complain(master, min(LONGEST_STUCK_S, LONGEST_WAIT_S * 2.0 ** (count - FAILURES_HEALED)))
         await self._load_snapshot(master)
         self._last_error = f"{difference}; healed by a snapshot."
         return 0.0
@@ -279,19 +293,19 @@ class Applier:
         if refused.reason in ("revoked", "left"):
             return self._again("revoked", refused.text, LONGEST_STUCK_S)
         if refused.reason in ("cloned", "unknown zone"):
-            return self._again("stuck", refused.text, LONGEST_STUCK_S)
+            return self._again("cloned" if refused.reason == "cloned" else "stuck", refused.text, LONGEST_STUCK_S)
         return self._again("connecting", refused.text, LONGEST_WAIT_S)
 
     def _soon(self) -> float:
         """What was in the way is gone: at once, unless that has been so before and the master still streams nothing."""
         self._attempts += 1
-        return 0.0 if self._attempts == 1 else float(min(LONGEST_STUCK_S, FIRST_WAIT_S * 2.0 ** min(self._attempts - 2, 16)))
+        return 0.0 if self._attempts == 1 else _about(min(LONGEST_STUCK_S, FIRST_WAIT_S * 2.0 ** min(self._attempts - 2, 16)))
 
     def _again(self, state: State, error: str, longest_s: float) -> float:
         """Note why an attempt ended; twice as long a wait each time, up to a bound."""
         self._enter(state, error)
         self._attempts += 1
-        return float(min(longest_s, FIRST_WAIT_S * 2.0 ** min(self._attempts - 1, 16)))
+        return _about(min(longest_s, FIRST_WAIT_S * 2.0 ** min(self._attempts - 1, 16)))
 
     def _enter(self, state: State, error: str) -> None:
         if (state, error) != (self._state, self._last_error):
@@ -306,3 +320,8 @@ class Applier:
             if self._state == "connecting":
                 self._last_error = ""  # that the link was away is over; what was healed stays to be read
             self._state = "ok"
+
+
+def _about(wait_s: float) -> float:
+    """Not the same for all zones, so that they do not come all at once."""
+    return wait_s * random.uniform(0.7, 1.3)  # noqa: S311

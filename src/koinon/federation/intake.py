@@ -27,7 +27,7 @@ from koinon.statements.chain import RunError, verify_run
 from koinon.statements.commits import Head, Position
 from koinon.statements.rendering import GrammarError
 from koinon.wire.frames import CommitsFrame, FrameError, Heartbeat, Reader, ZoneReport
-from koinon.wire.messages import MessageError, PositionReport, Reason, SignedFrame, encode, refusal
+from koinon.wire.messages import MAX_TROUBLE, MessageError, PositionReport, Reason, SignedFrame, encode, refusal
 
 LOG_PATH: Final = "/federation/v1/log"
 POSITION_PATH: Final = "/federation/v1/position"
@@ -39,7 +39,8 @@ _BATCH_BYTES: Final = 8 * 2**20
 _SILENT_BEATS: Final = 5
 _SILENT_LEAST_S: Final = 3.0
 _REPORT_TIMEOUT_S: Final = 10.0
-_REPORT_AT_LEAST_EVERY_S: Final = 5.0
+#: The master counts a zone as silent by it (positions.py).
+REPORT_AT_LEAST_EVERY_S: Final = 2.0
 #: Between two reports: lag needs no more, and each costs the master a signature check.
 _REPORT_PAUSE_S: Final = 0.05
 _RETRY_S: Final = 1.0
@@ -241,17 +242,15 @@ class Intake:
         """Tell the master what is durable here: one report at a time, always the newest; and at times again, as a sign of life."""
         while True:
             self._moved.clear()
-            head = self._database.state().head
-            report = encode(PositionReport(head.position.epoch, head.position.index, head.chain))
             try:
-                await link.request("POST", POSITION_PATH, report, timeout_s=_REPORT_TIMEOUT_S)
+                await report(link, self._database.state().head)
                 await asyncio.sleep(_REPORT_PAUSE_S)
             except LinkError:
                 await asyncio.sleep(_RETRY_S)
                 continue
             try:
                 # not wait_for(): in Python 3.11 it loses a cancellation that comes as the wait ends
-                async with asyncio.timeout(_REPORT_AT_LEAST_EVERY_S):
+                async with asyncio.timeout(REPORT_AT_LEAST_EVERY_S):
                     await self._moved.wait()
             except TimeoutError:
                 await self._store_proof()
@@ -262,6 +261,12 @@ class Intake:
         if index > self._stored_index and self._stored_index < self._database.state().position <= index:
             await self._database.write_zone("keep signed frame", lambda tx: proof.keep(tx, signed))
             self._stored_index = index
+
+
+async def report(link: Link, head: Head, trouble: str = "") -> None:
+    """Tell the master what is durable here, and why no more will be, if that is so. Raises LinkError."""
+    said = PositionReport(head.position.epoch, head.position.index, head.chain, trouble[:MAX_TROUBLE])
+    await link.request("POST", POSITION_PATH, encode(said), timeout_s=_REPORT_TIMEOUT_S)
 
 
 def _declined(status: int, body: bytes) -> Exception:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from koinon.database.transactions import ZoneTx
+from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.errors import ActionError, BadArgumentError
 from koinon.federation.assertion import ZoneId, from_text
 
@@ -121,6 +121,19 @@ def redeem(tx: ZoneTx, zone_id: int, secret: bytes, public_key: bytes, *, now_s:
             f"The invitation for zone {zone_id} has expired; invitations are good for {VALID_S // 60} minutes. Ask for a new one."
         )
     tx.execute("UPDATE invitation SET bound_key = ?, used_at = ? WHERE zone_id = ?", (public_key, now_s, zone_id))
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What became of an invitation: ``used_at`` (None: not yet) and ``expires_at``, seconds since 1970."""
+
+    expires_at: int
+    used_at: int | None
+
+
+def standing(tx: ReadTx) -> dict[int, Standing]:
+    """The newest invitation of each zone, as far as it was not withdrawn."""
+    rows = tx.fetch("SELECT zone_id, expires_at, used_at FROM invitation")
+    return {zone_id: Standing(expires_at, used_at) for zone_id, expires_at, used_at in rows}
 
 
 def reopen(tx: ZoneTx, zone_id: int) -> bool:

@@ -71,10 +71,23 @@ def signed_path(request: Request) -> str:
 
 
 class Gate:
-    """Lets through what an enrolled zone asked for."""
+    """Lets through what an enrolled zone asked for.
 
-    def __init__(self, database: Database, *, now_s: Callable[[], int] = clock.now_s) -> None:
+    Args:
+        database: this zone's.
+        on_clone: told of a zone that has proved to hold the key of an enrolled one, and is refused for its database.
+        now_s: this zone's clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        on_clone: Callable[[int, str], None] = lambda _zone, _error: None,
+        now_s: Callable[[], int] = clock.now_s,
+    ) -> None:
         self._database = database
+        self._on_clone = on_clone
         self._now_s = now_s
         self._cache = VerifiedCache()
         self._open: dict[int, set[asyncio.Future[None]]] = {}
@@ -107,7 +120,11 @@ class Gate:
                 least_epoch=0 if any_epoch else state.epoch,
                 cache=self._cache,
             )
-            trust.require_instance(tx, assertion)
+            try:
+                trust.require_instance(tx, assertion)
+            except AssertionRefused as refusal:
+                self._on_clone(assertion.zone_id, str(refusal))
+                raise
         body = b"" if max_body is None else await read_body(request, max_body)
         assertion.covers(body)
         return assertion, body

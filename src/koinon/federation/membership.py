@@ -25,7 +25,7 @@ from koinon.database.database import Database
 from koinon.database.state import ZoneState
 from koinon.database.transactions import ApplyTx, ReadTx, SharedTx, ZoneTx
 from koinon.errors import ActionError, BadArgumentError, UnavailableError
-from koinon.federation import invitation, reign, remembered, trust
+from koinon.federation import followers, invitation, reign, remembered, trust
 from koinon.federation.assertion import ZoneId
 from koinon.federation.invitation import InvitationError, Token
 from koinon.federation.keys import (
@@ -413,6 +413,7 @@ def forget_federation(tx: ZoneTx) -> None:
     remembered.forget_all(tx)
     tx.execute("DELETE FROM invitation")
     tx.execute("DELETE FROM zone_position")
+    followers.forget(tx)
 
 
 def check_address(endpoint: str, what: str) -> None:

@@ -27,9 +27,10 @@ from koinon.wire.messages import PositionReport, decode
 log = structlog.get_logger(__name__)
 
 STORE_EVERY_S: Final = 3.0
-#: Where other processes wait to read them. A zone that follows reports at least every 5 s.
+#: Where other processes wait to read them.
 STORE_OFTEN_S: Final = 1.0
-FOLLOWS_S: Final = 8.0
+#: A zone that follows reports at least every 2 s; that much, a lost report, and the time until another process has read it.
+SILENT_S: Final = 5.0
 
 
 class ZonePosition(msgspec.Struct, frozen=True):
@@ -38,10 +39,12 @@ class ZonePosition(msgspec.Struct, frozen=True):
     Attributes:
         position: what it holds durably.
         reported_at_ms: our clock, milliseconds since 1970, of the report.
+        trouble: why it can't go on, in its own words; empty if it can.
     """
 
     position: Position
     reported_at_ms: int
+    trouble: str = ""
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -81,18 +84,11 @@ class Positions:
 
     def load(self, tx: ReadTx) -> None:
         """Take note of what was stored, also by other processes."""
-        for zone_id, epoch, index, reported_at in tx.fetch("SELECT zone_id, epoch, position, reported_at FROM zone_position"):
+        rows = tx.fetch("SELECT zone_id, epoch, position, reported_at, trouble FROM zone_position")
+        for zone_id, epoch, index, reported_at, trouble in rows:
             known = self._held.get(zone_id)
             if known is None or known.reported_at_ms < reported_at:
-                self._held[zone_id] = ZonePosition(Position(epoch, index), reported_at)
-
-    def heard_lately(self, now_ms: int) -> frozenset[int]:
-        """Zones that have reported to any process of this zone as late as one does that follows.
-
-        A zone's reports and its stream are connections of their own, so one process may have the reports and another the stream.
-        """
-        newest = now_ms - int(FOLLOWS_S * 1000)
-        return frozenset(zone_id for zone_id, held in self._held.items() if held.reported_at_ms > newest)
+                self._held[zone_id] = ZonePosition(Position(epoch, index), reported_at, trouble or "")
 
     async def answer(self, zone_id: int, body: bytes) -> Reply:
         """Take a report (POST /federation/v1/position).
@@ -113,12 +109,12 @@ class Positions:
             return refuse("ahead", f"you hold index {report.index}, the master's log ends at {state.position}")
         if known is not None and known.chain != report.chain:
             return refuse("forked", f"at index {report.index} your history is another than ours")
-        self.heard(zone_id, Position(report.epoch, report.index))
+        self.heard(zone_id, Position(report.epoch, report.index), _printable(report.trouble))
         return Reply(204)
 
-    def heard(self, zone_id: int, position: Position) -> None:
-        """Note what a zone has said it holds."""
-        self._held[zone_id] = ZonePosition(position, clock.now_ms())
+    def heard(self, zone_id: int, position: Position, trouble: str = "") -> None:
+        """Note what a zone has said it holds, and why it can't go on, if it can't."""
+        self._held[zone_id] = ZonePosition(position, clock.now_ms(), trouble)
         self._unstored.add(zone_id)
         if self._report_heard is not None:
             self._report_heard(zone_id, position)
@@ -135,13 +131,6 @@ class Positions:
         lacking = max(0, tx.state.position - held.position.index)
         oldest_ms = committed_after(tx, held.position.index) if lacking else None
         return Lag(lacking, max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms is not None else 0.0)
-
-    def state(self, tx: ReadTx, zone_id: int) -> str:
-        """``ok``, ``unknown`` (it never reported) or ``needs snapshot`` (the log that it lacks is gone)."""
-        held = self._held.get(zone_id)
-        if held is None:
-            return "unknown"
-        return "needs snapshot" if held.position.index < readable_from(tx) else "ok"
 
     def low_water(self, tx: ReadTx) -> int | None:
         """The lowest index that an enrolled zone holds and can still go on from; None if there is no such zone."""
@@ -167,13 +156,13 @@ class Positions:
         pending, self._unstored = self._unstored, set()
         if not pending:
             return
-        rows = [(zone, held.position.epoch, held.position.index, held.reported_at_ms) for zone, held in self._some(pending)]
+        rows = [(zone, held.position.epoch, held.position.index, held.reported_at_ms, held.trouble) for zone, held in self._some(pending)]
 
         def write(tx: ZoneTx) -> None:
             stored = dict(tx.fetch("SELECT zone_id, reported_at FROM zone_position"))
             newer = [row for row in rows if row[3] > stored.get(row[0], -1)]  # else it told another process of ours more since
             tx.later("DELETE FROM zone_position WHERE zone_id = ?", *[row[:1] for row in newer])
-            tx.later("INSERT INTO zone_position (zone_id, epoch, position, reported_at) VALUES (?, ?, ?, ?)", *newer)
+            tx.later("INSERT INTO zone_position (zone_id, epoch, position, reported_at, trouble) VALUES (?, ?, ?, ?, ?)", *newer)
 
         try:
             await self._database.write_zone("store positions", write)
@@ -181,9 +170,10 @@ class Positions:
             self._unstored |= pending
             raise
 
-    def forget(self, zone_id: int) -> None:
-        """The zone has left: it holds nothing back any more."""
-        self._held.pop(zone_id, None)
-
     def _some(self, zone_ids: Iterable[int]) -> list[tuple[int, ZonePosition]]:
         return [(zone_id, self._held[zone_id]) for zone_id in sorted(zone_ids) if zone_id in self._held]
+
+
+def _printable(text: str) -> str:
+    """What another zone says, so that any database takes it."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -24,8 +24,9 @@ from koinon import clock
 from koinon.database.database import Database
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import head_at
-from koinon.database.transactions import ReadTx
+from koinon.database.transactions import ReadTx, ZoneTx
 from koinon.federation import followers
+from koinon.federation.followers import Follower, Refusal
 from koinon.federation.frame_store import FrameStore
 from koinon.federation.replies import Reply, bad_request, refuse
 from koinon.federation.retention import readable_from
@@ -41,6 +42,10 @@ _CHAIN: Final = re.compile(r"[0-9a-f]{64}")
 _RUN: Final = re.compile(r"[0-9a-f]{32}")
 #: How long a cut stream may take to end politely before its connection is dropped.
 _FAREWELL_S: Final = 0.5
+#: A refusal is told for so long after the last time; a zone that is refused asks again sooner, each 390 s at least (applier.py).
+_REFUSAL_COUNTS_MS: Final = 600_000
+#: Nobody needs to hear more often that a zone is refused for the same reason as before.
+_REFUSAL_AGAIN_MS: Final = 60_000
 
 
 class LogStream:
@@ -120,7 +125,6 @@ class Feed:
         bell: set, and replaced, when there is something new.
         beat: the newest heartbeat frame.
         frames: the log as frames.
-        troubles: the last reason for which a zone was refused, by zone; gone when it is served again.
     """
 
     def __init__(
@@ -140,7 +144,11 @@ class Feed:
         self._streams: dict[int, LogStream] = {}
         self._ending: set[LogStream] = set()
         self._current: dict[int, str] = {}
-        self._agreed: dict[int, str] = {}  # the newest runs, as all processes of ours know them
+        self._agreed: dict[int, Follower] = {}  # who follows, as all processes of ours know it
+        self._told: dict[int, str] = {}  # the runs that we have told them of as following us
+        self._refusals: dict[int, Refusal] = {}
+        self._unsaid: dict[int, Refusal] = {}  # those that the others have not heard of
+        self._served: set[int] = set()  # zones that the others may still take for refused
         self._runs: dict[int, deque[str]] = {}
         self._closed = False
         self._beat_at = -heartbeat_s
@@ -148,7 +156,6 @@ class Feed:
         self.bell = asyncio.Event()
         self.beat = b""
         self.frames = FrameStore(database, key, lambda: guard.losses)
-        self.troubles: dict[int, str] = {}
         self._unsubscribe = database.on_commit(self._hear)
 
     def open(self, zone_id: int, query: Mapping[str, str]) -> LogStream | Reply:
@@ -171,7 +178,9 @@ class Feed:
         if refused is not None:
             return refused
         self._supersede(zone_id, run)
-        self.troubles.pop(zone_id, None)
+        self._refusals.pop(zone_id, None)
+        self._unsaid.pop(zone_id, None)
+        self._served.add(zone_id)
         stream = self._streams[zone_id] = LogStream(self, zone_id, run, head)
         if clock.monotonic_s() - self._beat_at >= self._heartbeat_s:
             self._make_beat()
@@ -179,8 +188,20 @@ class Feed:
         return stream
 
     def following(self) -> frozenset[int]:
-        """Ids of the zones with an open stream."""
-        return frozenset(self._streams)
+        """Ids of the zones with an open stream, at whichever process of this zone."""
+        return frozenset(self._streams) | {zone_id for zone_id, follower in self._agreed.items() if follower.gone_at_ms is None}
+
+    def refused(self, zone_id: int, reason: str, error: str) -> None:
+        """Take note that a zone, which has proved to be that zone, was not served."""
+        refusal, known = Refusal(reason, error, clock.now_ms()), self._refusals.get(zone_id)
+        self._refusals[zone_id] = refusal
+        if known is None or known.error != error or known.at_ms + _REFUSAL_AGAIN_MS < refusal.at_ms:
+            self._unsaid[zone_id] = refusal
+
+    def refusals(self) -> dict[int, Refusal]:
+        """Why zones are refused, at whichever process of this zone; gone when they are served again, or no longer ask."""
+        since_ms = clock.now_ms() - _REFUSAL_COUNTS_MS
+        return {zone_id: refusal for zone_id, refusal in self._refusals.items() if refusal.at_ms > since_ms}
 
     def left(self, stream: LogStream) -> None:
         """A stream has ended."""
@@ -200,24 +221,45 @@ class Feed:
                     log.exception("no heartbeat made")
 
     async def agree(self) -> None:
-        """Where several processes serve this zone: tell the others who follows here, and cut whom they have superseded.
+        """Where several processes serve this zone: tell the others who follows or is refused here, and cut whom they have superseded.
 
         Raises:
             UnavailableError: the database does not answer.
         """
-        opened = {zone_id: stream.run for zone_id, stream in self._streams.items() if self._agreed.get(zone_id) != stream.run}
-        if opened:
-            await self._database.write_zone("streams", lambda tx: followers.note(tx, opened))
+        await self._tell()
         with self._database.read() as tx:
-            known = followers.load(tx)
-        self._agreed = {zone_id: follower.run for zone_id, follower in known.items()}
-        for zone_id, follower in known.items():
+            self._agreed, refusals = followers.load(tx), followers.load_refusals(tx)
+        self._refusals = {zone_id: refusal for zone_id, refusal in refusals.items() if zone_id not in self._served} | self._unsaid
+        for zone_id, follower in self._agreed.items():
             runs = self._runs.setdefault(zone_id, deque(maxlen=followers.REMEMBERED))
             runs.extend(run for run in follower.superseded if run not in runs)
             stream = self._streams.get(zone_id)
             if stream is not None and stream.run in follower.superseded:
                 log.warning("another process of a zone follows now, at another process of ours", zone=zone_id)
                 stream.cut()
+
+    async def _tell(self) -> None:
+        """Write what the other processes do not know yet; most times that is nothing."""
+        here = {zone_id: stream.run for zone_id, stream in self._streams.items()}
+        opened = {zone_id: run for zone_id, run in here.items() if not self._is_agreed(zone_id, run)}
+        gone = {zone_id: run for zone_id, run in self._told.items() if here.get(zone_id) != run}
+        refused, served = self._unsaid.copy(), self._served.copy()
+        if not (opened or gone or refused or served):
+            return
+
+        def write(tx: ZoneTx) -> None:
+            followers.note_gone(tx, gone, now_ms=clock.now_ms())
+            followers.note_opened(tx, opened)
+            followers.note_refusals(tx, refused, served)
+
+        await self._database.write_zone("streams", write)
+        self._told = here
+        self._served -= served
+        self._unsaid = {zone_id: refusal for zone_id, refusal in self._unsaid.items() if refused.get(zone_id) != refusal}
+
+    def _is_agreed(self, zone_id: int, run: str) -> bool:
+        known = self._agreed.get(zone_id)
+        return known is not None and (run in known.superseded or (known.run == run and known.gone_at_ms is None))
 
     async def close(self) -> None:
         """End all streams and take no new ones."""
@@ -241,7 +283,7 @@ class Feed:
             return None
         reason, error = found
         log.warning("zone refused", zone=zone_id, at=str(head.position), reason=reason, error=error)
-        self.troubles[zone_id] = f"{reason}: {error}"
+        self.refused(zone_id, reason, error)
         return refuse(reason, error)
 
     def _why_not(self, tx: ReadTx, superseded: bool, head: Head) -> tuple[Reason, str] | None:
@@ -285,6 +327,7 @@ class Feed:
         if notice.state.role != "master":
             self.frames.clear()
             self._cut_all()
+            self._forget()
             return
         if self._guard.halted is not None:
             self._guard.look_again()  # before this commit is signed: another process may have heard that the loss is accepted
@@ -293,6 +336,11 @@ class Feed:
             if notice.commits or notice.state.position > self._rung_at:
                 self._rung_at = notice.state.position
                 self._ring()
+
+    def _forget(self) -> None:
+        """What was known of zones is no more true: this zone has left the federation."""
+        for known in (self._agreed, self._told, self._refusals, self._unsaid, self._served):
+            known.clear()
 
     def _make_beat(self) -> None:
         state = self._database.state()

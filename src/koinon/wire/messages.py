@@ -25,6 +25,8 @@ JSON: Final = "application/json"
 Reason = Literal["forked", "ahead", "needs snapshot", "lower epoch", "revoked", "cloned", "not master"]
 
 MAX_POINTS: Final = 256
+#: Letters of what a zone says of its trouble.
+MAX_TROUBLE: Final = 1000
 
 
 class MessageError(ValueError):
@@ -39,11 +41,12 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class PositionReport(msgspec.Struct, frozen=True, array_like=True):
-    """A zone holds everything up to this head durably."""
+    """A zone holds everything up to this head durably; ``trouble`` says why it can't go on from there, if it can't."""
 
     epoch: Count
     index: Count
     chain: bytes
+    trouble: Annotated[str, Meta(max_length=MAX_TROUBLE)] = ""
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):
