@@ -82,9 +82,9 @@ class Site:
 
     def remove(self) -> None:
         self.federation.stop()
+        self.disk.remove()
         if self.server is not None:
             self.server.remove()
-        self.disk.remove()
 
 
 def running(server: Server | None, disk_at: Path, mib: int, folder: Path) -> Iterator[Site]:
