@@ -105,12 +105,19 @@ class Load:
         assert not set(found) - set(self.made) - set(self.unknown) - {"oneadmin", "serveradmin"}
 
 
-def check_log(url: str) -> None:
-    """The log has no gap and one chain, and ends where the zone stands."""
+def check_log(url: str, *, after: int = 0) -> None:
+    """The log has no gap and one chain, and ends where the zone stands.
+
+    Args:
+        url: of the zone's database.
+        after: the index of a commit, taken as it is, from which on the log is looked at; a slave has none from before its snapshot.
+    """
     connection = choose(url).connect()
     try:
         tx = ReadTx(connection, read_state(connection), None)
-        chain, index = bytes(32), 0
+        chain, index = bytes(32), after
+        if after:
+            chain = connection.execute("SELECT chain FROM federation_commit WHERE last_idx = ?", (after,)).fetchone()[0]
         while logged := read_commits(tx, index, statements=1000):
             for one in logged:
                 assert one.commit.first_idx == index + 1

@@ -168,6 +168,24 @@ def test_a_row_that_is_held_for_long_is_waited_for_and_then_given_up(tmp_path: P
     trial(tmp_path / "koinon.db", test)
 
 
+def test_those_who_come_together_while_all_writes_are_held_up_are_refused_together(tmp_path: Path) -> None:
+    """One by one, each would wait for the same row three times."""
+
+    async def test(trial: Trial) -> None:
+        with engines.by_hand(trial.path) as hand:
+            hand.execute("BEGIN")
+            hand.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")
+            async with asyncio.timeout(60):  # and not three minutes
+                jobs = (trial.database.write_shared("add", add_user(f"late{number}")) for number in range(30))
+                outcomes = await asyncio.gather(*jobs, return_exceptions=True)
+            hand.execute("ROLLBACK")
+        assert {type(outcome) for outcome in outcomes} == {UnavailableError}
+        assert not {name for name in names(trial) if name.startswith("late")}
+        await trial.database.write_shared("add", add_user("after"))
+
+    trial(tmp_path / "koinon.db", test)
+
+
 def test_a_row_that_someone_else_has_changed_meanwhile_is_read_again(tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """READ COMMITTED has no such failure; an administrator who sets another level by force must not lose writes."""
 

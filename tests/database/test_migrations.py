@@ -52,6 +52,10 @@ def test_head_is_the_newest_version() -> None:
     assert ScriptDirectory(str(FOLDER)).get_heads() == [migrations.HEAD]
 
 
+def test_the_names_of_all_tables_are_known_without_loading_their_columns() -> None:
+    assert sorted(migrations.TABLES) == sorted(metadata.tables)
+
+
 def test_a_migrated_database_has_the_declared_tables(tmp_path: Path) -> None:
     migrated, declared = tmp_path / "migrated.db", tmp_path / "declared.db"
     migrate(migrated)

@@ -15,8 +15,10 @@ import pytest
 
 from harness import engines, processes
 from harness.engines import Server
+from koinon.database import migrations
 from koinon.database.database import Database
-from koinon.database.dialects import postgresql, servers
+from koinon.database.dialects import choose, postgresql, servers
+from koinon.database.dialects.protocol import Connection
 from koinon.errors import UnavailableError
 from tests.database.test_writer import add_user, assert_log_is_whole
 from tests.federation.copies import until
@@ -105,7 +107,65 @@ def test_postgresql_where_we_may_not_write_is_refused(server: Server) -> None:
     with engines.session(url) as owner:
         owner.execute("GRANT CREATE ON SCHEMA public TO reading")
         owner.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reading")
-    assert "too few rights" in refused(url.replace("koinon@", "reading@"))
+    assert "reading lacks the right INSERT on the table alembic_version." in refused(url.replace("koinon@", "reading@"))
+
+
+def _assert_each_right_is_missed(ours: str, superuser: Connection, user: str, shown: str) -> None:
+    """Take one right on one table after the other."""
+    dialect = choose(ours)
+    with contextlib.closing(dialect.writer()) as session:
+        dialect.require_rights(session, migrations.TABLES)
+        for table in migrations.TABLES:
+            for right in ("SELECT", "INSERT", "UPDATE", "DELETE"):
+                superuser.execute(f"REVOKE {right} ON {table} FROM {user}")
+                with pytest.raises(UnavailableError) as caught:
+                    dialect.require_rights(session, migrations.TABLES)
+                assert f"{shown} lacks the right {right} on the table {table}." in caught.value.text
+                superuser.execute(f"GRANT {right} ON {table} TO {user}")
+        dialect.require_rights(session, migrations.TABLES)
+
+
+def _granted_as_told(said: str, superuser: Connection) -> None:
+    """Do what a refusal says."""
+    superuser.execute(said.rpartition("As an administrator of the server: ")[2])
+
+
+@postgresql_only
+def test_each_right_that_postgresql_does_not_give_is_named_with_what_grants_it(server: Server) -> None:
+    url = server.database("rights")
+    opens(url)
+    server.administer('CREATE ROLE "Zone-1" LOGIN')
+    ours = url.replace("koinon@", "Zone-1@")
+    with engines.session(url) as superuser:
+        superuser.execute('GRANT CREATE ON SCHEMA public TO "Zone-1"')
+        for right, what in (
+            ("SELECT", "the table alembic_version"), ("SELECT", "the table acl"), ("USAGE", "the sequence outbox_id_seq"),
+        ):  # fmt: skip
+            if what.endswith("acl"):
+                superuser.execute('REVOKE ALL ON acl FROM "Zone-1"')
+            said = refused(ours)
+            assert f"Zone-1 lacks the right {right} on {what}." in said
+            _granted_as_told(said, superuser)
+        opens(ours)
+        _assert_each_right_is_missed(ours, superuser, '"Zone-1"', "Zone-1")
+
+
+@postgresql_only
+def test_tables_of_another_role_that_are_to_be_changed_are_told(server: Server) -> None:
+    """Rights on rows are no rights to bring the schema up to date."""
+    url = server.database("older")
+    migrations.upgrade(choose(url), "0004")
+    server.administer("CREATE ROLE heir LOGIN")
+    with engines.session(url) as superuser:
+        superuser.execute("GRANT CREATE ON SCHEMA public TO heir")
+        superuser.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO heir")
+        said = refused(url.replace("koinon@", "heir@"))
+        assert "must be owner of table" in said
+        assert "OWNER TO" in said
+        assert superuser.execute("SELECT version_num FROM alembic_version").fetchone()[0] == "0004"
+        for table in (migrations.TABLE, *migrations.TABLES):
+            superuser.execute(f"ALTER TABLE IF EXISTS {table} OWNER TO heir")
+    opens(url.replace("koinon@", "heir@"))
 
 
 @postgresql_only
@@ -116,8 +176,8 @@ def test_postgresql_whose_tables_were_taken_from_us_is_refused(server: Server) -
     with engines.session(server.url("revoked")) as superuser:
         superuser.execute("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM revoked")
     said = refused(url)
-    assert "too few rights" in said
-    assert "GRANT ALL ON ALL TABLES" in said
+    assert "revoked lacks the right SELECT on the table alembic_version." in said
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO revoked;" in said
 
 
 @postgresql_only
@@ -157,6 +217,35 @@ def test_a_session_that_postgresql_does_not_grant_is_told_with_the_way_out(serve
     finally:
         rules.write_text(before)
         server.administer("SELECT pg_reload_conf()")
+
+
+@postgresql_only
+def test_of_several_hosts_each_ones_reason_is_told(server: Server) -> None:
+    server.administer("CREATE ROLE listed LOGIN", "ALTER ROLE listed SET default_transaction_read_only = on")
+    silent = processes.free_port()
+    there, away = f"127.0.0.1:{server.port}", f"127.0.0.1:{silent}"
+    said = refused(f"postgresql://listed:wr0ng@{away},{there},nowhere.invalid:5432/postgres")
+    assert f"({away}: Connection refused; {there}: " in said
+    assert "session is read-only; nowhere.invalid: the name has no address)" in said
+    assert "name its primary" in said
+    assert "wr0ng" not in said
+    many = refused(f"postgresql://listed@{','.join([away] * 40)}/postgres")
+    assert "; and 34 more). Start it" in many
+    assert f"127.0.0.1:{silent}: Connection refused; the other names have no address" not in many
+    assert "the other names have no address" in refused(f"postgresql://listed@nowhere.invalid:5432,{away}/postgres")
+
+
+@mariadb_only
+def test_of_several_hosts_of_mariadb_each_ones_reason_is_told(server: Server) -> None:
+    silent = processes.free_port()
+    there, away = f"127.0.0.1:{server.port}", f"127.0.0.1:{silent}"
+    said = refused(f"mysql://listed:wr0ng@{there},{away}/nowhere")
+    assert f"({there}: 1045 Access denied for user 'listed'" in said
+    assert f"; {away}: 2003 Can't connect to MySQL server on '127.0.0.1' ([Errno 111] Connection refused)). Mend the user" in said
+    assert "wr0ng" not in said
+    many = refused(f"mysql://listed@{','.join([away] * 40)}/nowhere")
+    assert "; and 34 more). Start it" in many
+    assert len(many) < 3000
 
 
 @postgresql_only
@@ -288,7 +377,40 @@ def test_mariadb_where_we_may_not_write_is_refused(server: Server) -> None:
     url = server.database("reading")
     opens(url)
     server.administer("CREATE USER reading@localhost", "GRANT SELECT ON reading.* TO reading@localhost")
-    assert "too few rights" in refused(url.replace("root@", "reading@"))
+    said = refused(url.replace("root@", "reading@"))
+    assert "'reading'@'localhost' lacks the right INSERT on the table alembic_version." in said
+
+
+@mariadb_only
+def test_each_right_that_mariadb_does_not_give_is_named_with_what_grants_it(server: Server) -> None:
+    url = server.database("rights")
+    opens(url)
+    server.administer("CREATE USER 'zone-1'@'%'", "GRANT SELECT ON rights.alembic_version TO 'zone-1'@'%'")
+    ours = url.replace("root@", "zone-1@")
+    with engines.session(url) as superuser:
+        for right in ("INSERT", "UPDATE", "DELETE"):
+            assert f"lacks the right {right} on the table alembic_version." in refused(ours)
+            superuser.execute(f"GRANT {right} ON alembic_version TO 'zone-1'@'%'")
+        said = refused(ours)  # none on any other table, which it does not even see
+        assert "'zone-1'@'%' lacks the right SELECT on the table acl." in said
+        for table in migrations.TABLES:
+            superuser.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO 'zone-1'@'%'")
+        opens(ours)
+        _assert_each_right_is_missed(ours, superuser, "'zone-1'@'%'", "'zone-1'@'%'")
+        superuser.execute("REVOKE ALL ON acl FROM 'zone-1'@'%'")
+        _granted_as_told(refused(ours), superuser)
+        opens(ours)
+
+
+@mariadb_only
+def test_rights_that_come_with_a_role_of_mariadb_count(server: Server) -> None:
+    url = server.database("by_role")
+    opens(url)
+    server.administer(
+        "CREATE ROLE zones", "GRANT ALL ON by_role.* TO zones", "CREATE USER member@localhost", "GRANT zones TO member@localhost",
+        "SET DEFAULT ROLE zones FOR member@localhost",
+    )  # fmt: skip
+    opens(url.replace("root@", "member@"))
 
 
 @mariadb_only

@@ -19,6 +19,7 @@ from koinon.database.database import Database
 from koinon.federation.applier import Status
 
 _NO_DATABASE: Final = "the database does not answer"
+_FULL: Final = "the database has no space left: no write ends there"
 PATHS: Final = ("/healthz", "/readyz", "/leader", "/caught-up")
 #: The watch looks many times a second; a server that is silent for so long takes no calls.
 _DATABASE_SILENT_S: Final = 2.0
@@ -66,7 +67,9 @@ class Health:
     def _why_not_ready(self) -> str:
         if self.stopping:
             return "this process is stopping"
-        return _NO_DATABASE if self._database_is_silent() else self._trouble()
+        if self._database_is_silent():
+            return _FULL if self._database.held_up else _NO_DATABASE
+        return self._trouble()
 
     def _who_leads(self, holder: str) -> str:
         if self._database_is_silent():  # what was seen last may be ourselves

@@ -19,7 +19,7 @@ from koinon.api.dispatch import Dispatcher
 from koinon.api.health import Health
 from koinon.api.http import XmlRpcApp
 from koinon.api.json_face import application
-from koinon.daemon import secret_files
+from koinon.daemon import secret_files, server_keys
 from koinon.daemon.admin import AdminListener
 from koinon.daemon.bootstrap import bootstrap
 from koinon.daemon.federated import Federated
@@ -79,7 +79,9 @@ class Zone:
         )
         if created:
             log.info("new zone", password_file=str(settings.state / "one_auth"))
-        login = Login(database, hasher, remember_s=int(settings.login.remember_s), server_key=secret_files.server_key(settings.state))
+        server_key = secret_files.server_key(settings.state)
+        await server_keys.compare(database, settings.state, hasher)
+        login = Login(database, hasher, remember_s=int(settings.login.remember_s), server_key=server_key)
         federated = Federated(settings, database, targets.known, share_ports=self._share_ports)
         bindings = bind_all(Services(settings, database, hasher, federated.existence.ask))
         wait_s = settings.federation.read_your_writes_s

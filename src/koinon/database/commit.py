@@ -14,7 +14,7 @@ import structlog
 
 from koinon.database import group_log
 from koinon.database.write_group import GroupRun
-from koinon.database.write_session import Lost, WriteSession
+from koinon.database.write_session import WriteSession
 from koinon.errors import OutcomeUnknownError, UnavailableError
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ def failed(session: WriteSession, run: GroupRun, error: Exception) -> None:
     durable = _look_up(session, run) if session.dialect.commit_in_doubt(session.connection) else False
     if durable is False:
         session.notes.take_back(run.after.write_seq)
-        raise Lost(session.dialect.explain(error)) from error
+        raise session.lost(error) from error
     log.error("commit failed in doubt", durable=durable, cause=str(error))
     if durable:
         _keep_digests(session, run)

@@ -42,13 +42,8 @@ QUERY_S: Final = 10.0
 QUERY_MIB: Final = 16
 _READ_THREADS: Final = 2
 _TIDY_EVERY_S: Final = 0.25
-#: What the writer does every day, on no row: a missing right shows at the start.
-_RIGHTS: Final = (
-    "SELECT id FROM outbox WHERE 1 = 0",
-    "INSERT INTO outbox (request_id, kind, body, made_at) SELECT request_id, kind, body, made_at FROM outbox WHERE 1 = 0",
-    "UPDATE outbox SET made_at = made_at WHERE 1 = 0",
-    "DELETE FROM outbox WHERE 1 = 0",
-)
+#: A write that finds no row: what takes no writes says so at the start.
+_WRITE: Final = "UPDATE zone_state SET write_seq = write_seq WHERE 1 = 0"
 log = structlog.get_logger(__name__)
 
 
@@ -375,6 +370,11 @@ class Database:
             return math.inf
         return 0.0 if self._watch is None else self._watch.silence_s()
 
+    @property
+    def held_up(self) -> bool:
+        """Whether the server lets no write end, and has said what for."""
+        return bool(self._writer.held_up)
+
     def on_commit(self, hear: Callable[[CommitNotice], None]) -> Callable[[], None]:
         """Call ``hear`` on the loop after each durable write group of this process, and when those of others are seen.
 
@@ -419,6 +419,8 @@ def _make_ready(dialect: Dialect) -> int:
         dialect.alone(connection)
         dialect.require_fit(connection)
         require_open(dialect, connection)
+        if dialect.has_table(connection, migrations.TABLE):
+            dialect.require_rights(connection, (migrations.TABLE,))
         found = migrations.version(dialect, connection)
         if found > migrations.HEAD:
             raise UnavailableError(
@@ -426,9 +428,9 @@ def _make_ready(dialect: Dialect) -> int:
             )
         if found != migrations.HEAD:
             migrations.upgrade(dialect)
+        dialect.require_rights(connection, migrations.TABLES)
         dialect.begin(connection)
-        for statement in _RIGHTS:
-            connection.execute(statement)
+        connection.execute(_WRITE)
         return read_state(connection).generation
     finally:
         dialect.rollback(connection)

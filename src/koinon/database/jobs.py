@@ -7,6 +7,7 @@ Holds:    jobs run in the order in which they came; what may not share a transac
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
@@ -112,6 +113,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
+        self._taking = threading.Lock()  # the writer's thread takes jobs too
         self._filled = asyncio.Event()
         self._closed = False
 
@@ -144,8 +146,16 @@ class Queue:
         return group
 
     def fill(self, group: list[Job]) -> None:
-        """Take along what waits and may be in the same group. (Also the writer's thread does: nothing else takes jobs meanwhile.)"""
+        """Take along what waits and may be in the same group."""
         ids = {job.request_id for job in group}
-        while self._jobs and len(group) < GROUP_SIZE and group[0].groups_with(self._jobs[0], ids):
-            ids.add(self._jobs[0].request_id)
-            group.append(self._jobs.popleft())
+        with self._taking:
+            while self._jobs and len(group) < GROUP_SIZE and group[0].groups_with(self._jobs[0], ids):
+                ids.add(self._jobs[0].request_id)
+                group.append(self._jobs.popleft())
+
+    def give_up(self) -> list[Job]:
+        """All that wait, which wait no longer."""
+        with self._taking:
+            waiting = list(self._jobs)
+            self._jobs.clear()
+        return waiting

@@ -65,6 +65,7 @@ zone_state = Table(
     Column("chain", columns.HASH, nullable=False),
     *(Column(f"v_{name}", BigInteger, nullable=False) for name in SHARED_TABLES),
     Column("recent", columns.BLOB),
+    Column("server_key", columns.word(255)),
 )
 
 shared_digest = Table(

@@ -19,7 +19,7 @@ from koinon.database.row_changes import Derivation, Different
 from koinon.database.state import LoggedCommit, ZoneState
 from koinon.database.statement_log import outcome_of
 from koinon.database.transactions import ApplyTx, Overtaken, SharedTx, ZoneTx
-from koinon.database.write_session import Lost, WriteSession
+from koinon.database.write_session import WriteSession
 from koinon.errors import ActionError, CloudError, InvalidError, ReusedError, UnavailableError
 from koinon.statements.rendering import render
 from koinon.statements.schema import MAX_COMMIT_BYTES
@@ -83,7 +83,7 @@ class WriteGroup:
             run = self._finish(state)
         except self._dialect.driver_error as error:
             self._session.rollback()
-            raise Lost(self._dialect.explain(error)) from error
+            raise self._session.lost(error) from error
         except BaseException:
             self._session.rollback()
             raise
@@ -102,7 +102,7 @@ class WriteGroup:
             raise
         except self._dialect.driver_error as error:
             self._session.rollback()
-            raise Lost(self._dialect.explain(error)) from error
+            raise self._session.lost(error) from error
 
     def _finish(self, state: ZoneState) -> GroupRun:
         """Write the log for the jobs that made it, and see that nothing waits but COMMIT."""
@@ -130,7 +130,7 @@ class WriteGroup:
                 job.value = job.run(ZoneTx(connection, state, self._session.cache, self._changes))
         except Exception as error:
             if self._dialect.lost_transaction(connection):
-                raise Lost(self._dialect.explain(error)) from error
+                raise self._session.lost(error) from error
             if not alone:
                 connection.execute("ROLLBACK TO job")
             known = isinstance(error, CloudError | Different | Overtaken) or not isinstance(error, self._dialect.driver_error)

@@ -24,6 +24,10 @@ class Unreachable(Lost):
     """There is no session with the server, and none can be had now."""
 
 
+class Full(Lost):
+    """There is no space left: the same job would fail again."""
+
+
 class WriteSession:
     """A connection that writes.
 
@@ -74,6 +78,11 @@ class WriteSession:
 
     def rollback(self) -> None:
         self.dialect.rollback(self.connection)
+
+    def lost(self, error: Exception) -> Lost:
+        """What an error that has cost the transaction is told as."""
+        kind = Full if self.dialect.is_full(error) else Lost
+        return kind(self.dialect.explain(error))
 
     def require_transaction(self) -> None:
         """See that a transaction is open that COMMIT would make durable.

@@ -58,6 +58,12 @@ _OTHERS: Final = """
     SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND user = SUBSTRING_INDEX(USER(), '@', 1)"""
 _TO_END_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.02
+_DENIED: Final = 1142  #: a right on a table
+_DENIED_TABLE: Final = re.compile(r"for table .*?(\w+)`?'?$")
+#: The disk is full; a table can't grow.
+_FULL: Final = (1021, 1114)
+#: What a session does whose commit finds no space for the binary log: it looks again once a minute, and all that write wait behind it.
+_WAITS_FOR_SPACE: Final = "Waiting for someone to free space"
 #: The statement took more than max_statement_time.
 _TOO_LONG: Final = 1969
 #: What READ ONLY lets through is more than queries: SET, KILL, HANDLER.
@@ -88,6 +94,19 @@ class _Driver(pymysql.Connection):  # type: ignore[misc] # PyMySQL has no types
         if "mariadb" not in version.lower() or number < OLDEST:
             raise pymysql.NotSupportedError(f"it is version {version}")
         super().set_character_set(charset, collation)
+
+
+class _NoHost(pymysql.OperationalError):  # type: ignore[misc] # as above
+    """None of several hosts can be used.
+
+    Attributes:
+        failures: why, host by host.
+    """
+
+    def __init__(self, hosts: Sequence[tuple[str, int]], failures: Sequence[pymysql.Error]) -> None:
+        told = [f"{name}:{port}: {_text(error)}" for (name, port), error in zip(hosts, failures, strict=True)]
+        super().__init__(2003, servers.told_of_each(told))
+        self.failures = failures
 
 
 class _Rows(Cursor):  # type: ignore[misc] # as above
@@ -284,6 +303,39 @@ class MariaDB:
         if str(double) in ("0", "OFF") and _DOUBLE not in self._accepted:
             raise servers.refuse_unsafe(self.place, _DOUBLE, "off", "on", f"set {_DOUBLE} = on for the server")
 
+    def require_rights(self, connection: Connection, tables: Sequence[str]) -> None:
+        marks = ", ".join("?" * len(tables))
+        held: dict[str, set[str]] = {}
+        # Whatever gives a right, a role or a pattern, the server has put it together here; what we may do nothing with is not shown.
+        for table, rights in connection.execute(
+            f"SELECT table_name, privileges FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name IN ({marks})",
+            tables,
+        ).fetchall():
+            words = set(rights.upper().split(","))
+            held[table] = words & held.get(table, words)
+        for table in tables:
+            for right in ("SELECT", "INSERT", "UPDATE"):
+                if right not in held.get(table, ()):
+                    raise self._refuse_poor(connection, right, table)
+        connection.defers = True
+        try:  # it is no right on columns; all in one packet, of which the first that is denied ends the rest
+            for table in tables:
+                connection.later(f"DELETE FROM {table} WHERE 1 = 0", ())
+            connection.flush()
+        except pymysql.OperationalError as error:
+            denied = _DENIED_TABLE.search(str(error.args[-1]))
+            if _code(error) != _DENIED or denied is None:
+                raise
+            self.rollback(connection)
+            raise self._refuse_poor(connection, "DELETE", denied[1]) from error
+        finally:
+            connection.defers = False
+
+    def _refuse_poor(self, connection: Connection, right: str, table: str) -> UnavailableError:
+        name, _, host = connection.execute("SELECT CURRENT_USER()").fetchone()[0].rpartition("@")
+        user = f"'{name}'@'{host}'"
+        return servers.refuse_poor(self.place, user, right, f"the table {table}", f"GRANT ALL ON `{self._name}`.* TO {user};")
+
     def connect(self) -> Connection:
         return self._connect()
 
@@ -292,10 +344,15 @@ class MariaDB:
 
     def _first(self, attempt: Callable[[tuple[str, int]], T]) -> T:
         """What an attempt gives on the first host where it succeeds."""
-        for host in self._hosts[:-1]:
-            with contextlib.suppress(pymysql.Error):
+        failures: list[pymysql.Error] = []
+        for host in self._hosts:
+            try:
                 return attempt(host)
-        return attempt(self._hosts[-1])
+            except pymysql.Error as error:
+                if len(self._hosts) == 1:
+                    raise
+                failures.append(error)
+        raise _NoHost(self._hosts, failures)
 
     def _session(self, host: tuple[str, int], *, flags: int) -> _Session:
         session = _Session(self._open(host, autocommit=True, silence_s=servers.SILENCE_S, flags=flags))
@@ -416,6 +473,19 @@ class MariaDB:
     def identity(self) -> object:
         return None
 
+    def held_up(self) -> str:
+        session = self._connect()
+        try:
+            found = session.execute("SELECT 1 FROM information_schema.processlist WHERE state = ?", (_WAITS_FOR_SPACE,)).fetchone()
+        finally:
+            session.close()
+        if found is None:
+            return ""
+        return (
+            f"{self.place} has no space left for its binary log, and no write ends there ({_WAITS_FOR_SPACE}). Free it on the server's "
+            "disk: it goes on within a minute then."
+        )
+
     def commit_in_doubt(self, connection: Connection) -> bool:
         """A server that still answers has said that it did not."""
         return self.is_gone(connection)
@@ -424,20 +494,26 @@ class MariaDB:
         self.begin(connection)
         connection.execute("SELECT write_seq FROM zone_state WHERE id = 1 FOR UPDATE")
 
+    def is_full(self, error: BaseException) -> bool:
+        return _code(error) in _FULL or servers.NO_SPACE in str(error)
+
     def explain(self, error: BaseException, *, serving: bool = True) -> str:
         code = _code(error)
-        text = " ".join(str(part) for part in error.args) or str(error)
+        if isinstance(error, _NoHost):
+            remedies = dict.fromkeys(filter(None, map(_remedy, error.failures)))
+            return servers.unusable(self.place, error.args[1], " ".join(remedies), serving=serving)
+        text = _text(error)
         if isinstance(error, pymysql.NotSupportedError):
-            return f"{self.place} can't be used: {text}. Koinon needs MariaDB 10.11 or newer: use that."
+            return f"{self.place} can't be used: {text}. {_remedy(error)}"
         if code in _AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
         if code in _GONE:
             return servers.unusable(self.place, text, serving=serving)
         if remedy := _NO_SESSION.get(code):
             return servers.unusable(self.place, text, remedy, serving=serving)
-        if code in (1021, 1114, 1030, 3):
-            return f"{self.place} has no space left ({text}). Free it there; nothing was changed."
-        if code in (1044, 1142, 1143, 1227):
+        if self.is_full(error):
+            return servers.without_space(self.place, text)
+        if code in (1044, _DENIED, 1143, 1227):
             return f"{self.place}: the user has too few rights ({text}). Grant ALL ON {self._name}.* to it; nothing was changed."
         if code in (1290, 1836):
             return f"{self.place} does not take writes ({text}). Name its primary; nothing was changed."
@@ -445,6 +521,17 @@ class MariaDB:
 
     def free_bytes(self) -> int | None:
         return None
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(part) for part in error.args) or str(error)
+
+
+def _remedy(error: pymysql.Error) -> str:
+    """What to do that a session comes about; empty if nobody seems to be there."""
+    if isinstance(error, pymysql.NotSupportedError):
+        return "Koinon needs MariaDB 10.11 or newer: use that."
+    return _NO_SESSION.get(_code(error), "")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

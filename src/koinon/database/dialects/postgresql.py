@@ -41,10 +41,32 @@ _STALLED: Final = f"""
     WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation = 'zone_state'::regclass
     AND l.mode = 'RowExclusiveLock' AND l.granted AND a.usename = current_user AND a.application_name = 'koinon' AND a.state = 'active'
     AND a.wait_event = 'ClientRead' AND a.xact_start < clock_timestamp() - INTERVAL '{servers.LOCK_WAIT_S} s'"""
+#: What the driver says of each host of a list that it has tried; libpq's question whether the server runs is left out.
+_ATTEMPT: Final = re.compile(
+    r"^- host: '?(?P<host>.*?)'?, port: '?(?P<port>\d*)'?, hostaddr: (?:'.*?'|None): (?:connection failed: )?"
+    r"(?:connection to server .*? failed: )?(?P<why>.*)",
+    re.MULTILINE,
+)
+_OWNER: Final = re.compile(r"must be owner")
 _STALLED_FOR_S: Final = 0.2
 #: Of servers, whatever their role: those of one that was given another role count too.
 _OTHERS: Final = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'koinon'"
 _TO_END_MS: Final = 5000
+#: Who we are, the first right that we lack on tables or on what numbers their rows, and the statement that grants it there to all alike.
+_MISSING_RIGHT: Final = """
+    WITH ours AS (SELECT oid, relnamespace::regnamespace AS space FROM pg_class WHERE oid IN (SELECT to_regclass(unnest(?::text[])))),
+    needed AS (
+        SELECT oid, space, 'TABLE' AS kind, ordinal, word, has_table_privilege(oid, word) AS held
+        FROM ours, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) WITH ORDINALITY AS words (word, ordinal)
+        UNION ALL
+        SELECT s.oid, space, 'SEQUENCE', 5, 'USAGE', CASE s.relkind WHEN 'S' THEN has_sequence_privilege(s.oid, 'USAGE') END
+        FROM ours JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = ours.oid AND d.deptype = 'a'
+        JOIN pg_class s ON d.classid = 'pg_class'::regclass AND s.oid = d.objid AND s.relkind = 'S'
+    )
+    SELECT current_user::text, word, 'the ' || lower(kind) || ' ' || oid::regclass,
+        'GRANT ' || CASE kind WHEN 'TABLE' THEN 'SELECT, INSERT, UPDATE, DELETE' ELSE word END
+        || ' ON ALL ' || kind || 'S IN SCHEMA ' || space || ' TO ' || quote_ident(current_user) || ';'
+    FROM needed WHERE NOT held ORDER BY kind DESC, oid::regclass::text, ordinal LIMIT 1"""
 #: What libpq and the server say when no session comes about, and what to do. There is no SQLSTATE then, and a server may use other words.
 _NO_SESSION: Final = (
     (re.compile(r'database ".*" does not exist'), "Make it, with ENCODING 'UTF8' TEMPLATE template0, or mend the name in the address."),
@@ -60,6 +82,7 @@ _NO_SESSION: Final = (
     (re.compile(r"read-only|hot standby"), "It takes no writes: name its primary, or set default_transaction_read_only = off."),
     (re.compile(r"too many|connection slots"), "It has no connection left: end others, or raise max_connections or the limit of the role."),
     (re.compile(r"not currently accepting connections"), "ALTER DATABASE ... ALLOW_CONNECTIONS true."),
+    (re.compile(rf"could not (write|extend)|{servers.NO_SPACE}"), "Its disk seems to be full: free space there."),
     (re.compile(r"is bad: invalid"), "Mend the address."),
 )
 
@@ -84,7 +107,7 @@ class PostgreSQL:
     def __init__(self, url: str, accepted: Collection[str] = ()) -> None:
         self._url = url if "target_session_attrs=" in url else f"{url}{'&' if '?' in url else '?'}target_session_attrs=read-write"
         try:
-            conninfo_to_dict(url)
+            self._hosts = str(conninfo_to_dict(url).get("host", "")).split(",")
         except psycopg.ProgrammingError as error:  # it names an option that libpq does not know, or is no address
             raise UnavailableError(f"[database] url: {' '.join(str(error).split())}. Mend the address.") from error
         self._accepted = accepted
@@ -124,6 +147,12 @@ class PostgreSQL:
                 f"GRANT CREATE, USAGE ON SCHEMA {schema or 'public'} TO {raw.info.user}, or let that role own the database. "
                 "Its search_path must name the schema."
             )
+
+    def require_rights(self, connection: Connection, tables: Sequence[str]) -> None:
+        missing = connection.execute(_MISSING_RIGHT, (list(tables),)).fetchone()
+        if missing is not None:
+            user, right, what, remedy = missing
+            raise servers.refuse_poor(self.place, user, right, what, remedy)
 
     def connect(self) -> Connection:
         return self._connect()
@@ -248,6 +277,10 @@ class PostgreSQL:
     def identity(self) -> object:
         return None
 
+    def held_up(self) -> str:
+        """A full disk is an error there, or ends the server."""
+        return ""
+
     def commit_in_doubt(self, connection: Connection) -> bool:
         """A server that still answers has said that it did not."""
         return self.is_gone(connection)
@@ -258,6 +291,9 @@ class PostgreSQL:
         connection.execute("UPDATE zone_state SET write_seq = write_seq WHERE id = 1")
         connection.execute("COMMIT")
 
+    def is_full(self, error: BaseException) -> bool:
+        return getattr(error, "sqlstate", None) == "53100" or servers.NO_SPACE in str(error)
+
     def explain(self, error: BaseException, *, serving: bool = True) -> str:
         text = " ".join(str(error).split())
         code = error.sqlstate if isinstance(error, psycopg.Error) else None
@@ -266,14 +302,21 @@ class PostgreSQL:
         if isinstance(error, psycopg.IntegrityError):
             return f"{self.place} refused: {text}."
         if code is None:
-            text = text.rpartition("All failures were: ")[2]  # of several hosts; before it, the last one's
+            text = self._told_of_each(str(error)) or text
             for words, remedy in _NO_SESSION:
                 if words.search(text):
                     return servers.unusable(self.place, text, remedy, serving=serving)
         if code is None or code.startswith(ENDED):
             return servers.unusable(self.place, text, serving=serving)
+        if self.is_full(error):
+            return servers.without_space(self.place, text)
         if code[:2] == "53":
             return f"{self.place} has run out of something ({text}). Free it there; nothing was changed."
+        if code == "42501" and _OWNER.search(text):
+            return (
+                f"{self.place}: tables of another role are to be changed ({text}). As a superuser, for each table of this zone: "
+                "ALTER TABLE ... OWNER TO the role in the address; nothing was changed."
+            )
         if code == "42501":
             return (
                 f"{self.place}: the role has too few rights ({text}). As the owner of the tables: GRANT ALL ON ALL TABLES IN SCHEMA ... "
@@ -282,6 +325,16 @@ class PostgreSQL:
         if code in ("25006", "25P02"):
             return f"{self.place} does not take writes ({text}). Name its primary, or add target_session_attrs=read-write to the address."
         return f"{self.place} refused: {text}."
+
+    def _told_of_each(self, text: str) -> str:
+        """Why each host of a list can't be used; empty if there is no list. Names without an address have not been tried, nor told of."""
+        if len(self._hosts) < 2:
+            return ""
+        tried = [(found["host"], found["port"], " ".join(found["why"].split())) for found in _ATTEMPT.finditer(text)]
+        if not tried:
+            return f"{' '.join(text.split())}; the other names have no address"
+        nameless = [f"{host}: the name has no address" for host in self._hosts if host not in {host for host, *_ in tried}]
+        return servers.told_of_each([*(f"{host}:{port}: {why}" for host, port, why in tried), *nameless])
 
     def free_bytes(self) -> int | None:
         return None

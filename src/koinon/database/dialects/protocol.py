@@ -97,6 +97,17 @@ class Dialect(Protocol):
             UnavailableError: it is of a wrong version, encoding or durability; the text says what to change.
         """
 
+    def require_rights(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Look whether we may read and change the rows of these tables, all of which are there.
+
+        Args:
+            connection: from ``writer``.
+            tables: their names.
+
+        Raises:
+            UnavailableError: we may not; the text names the first right that is missing, whose it is, and the statement that grants it.
+        """
+
     def connect(self) -> Connection:
         """A plain session: for reading, and for whoever repairs by hand."""
 
@@ -169,11 +180,17 @@ class Dialect(Protocol):
     def identity(self) -> object:
         """What stands at the place now, to be compared; the same for ever where a server says who is there."""
 
+    def held_up(self) -> str:
+        """What the server lets no write of ours end for, if it says so: sentences for a caller, else empty. Blocks."""
+
     def commit_in_doubt(self, connection: Connection) -> bool:
         """After a COMMIT that failed: whether it may have taken effect all the same."""
 
     def await_own_end(self, connection: Connection) -> None:
         """On a new session: wait until a transaction of ours whose COMMIT failed has ended, one way or the other."""
+
+    def is_full(self, error: BaseException) -> bool:
+        """Whether there was no space on the database's disk."""
 
     def explain(self, error: BaseException, *, serving: bool = True) -> str:
         """Say what a driver error means for an operator.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -25,8 +25,15 @@ IDLE_IN_TRANSACTION_S: Final = 3
 _ALONE_PATIENCE_S: Final = 30.0
 DOUBT_PATIENCE_S: Final = 10.0
 
+#: The system's words for a full disk, which servers pass on.
+NO_SPACE: Final = "No space left on device"
+
 #: More than this is not kept back for a later statement.
 WAITING_BYTES: Final = 2**20
+
+#: Hosts of which it is told why they can't be used, and how much is told of each.
+_REASONS: Final = 6
+_REASON_CHARS: Final = 200
 
 #: All statements of this package, and then some.
 _STATEMENTS: Final = 1024
@@ -53,6 +60,12 @@ def be_alone(place: str, attempt: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def told_of_each(reasons: Sequence[str]) -> str:
+    """Why each of several hosts can't be used, in bounded length."""
+    told = "; ".join(reason if len(reason) <= _REASON_CHARS else f"{reason[:_REASON_CHARS]}..." for reason in reasons[:_REASONS])
+    return f"{told}; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else told
+
+
 def unusable(place: str, text: str, remedy: str = "", *, serving: bool) -> str:
     """Say that no session comes about: a running zone tries again by itself, other programs end.
 
@@ -65,6 +78,27 @@ def unusable(place: str, text: str, remedy: str = "", *, serving: bool) -> str:
     remedy = remedy or ("" if serving else "Start it, or mend the address.")
     next_step = "; this zone goes on when it can." if serving else "."
     return f"{place} can't be reached ({text}). {remedy}{' ' if remedy else ''}Nothing was changed{next_step}"
+
+
+def without_space(place: str, text: str) -> str:
+    """Say that a statement failed for want of space; the server's words often name the file."""
+    return f"{place} has no space left ({text}). Free it on the server's disk; nothing was changed."
+
+
+def refuse_poor(place: str, user: str, right: str, what: str, remedy: str) -> UnavailableError:
+    """The refusal of a user who lacks a right.
+
+    Args:
+        place: of the dialect.
+        user: as the server calls it.
+        right: the first that is missing.
+        what: is not theirs to use.
+        remedy: the statement that grants it.
+    """
+    return UnavailableError(
+        f"{place}: {user} lacks the right {right} on {what}. A zone reads and changes the rows of all of its tables. "
+        f"As an administrator of the server: {remedy}"
+    )
 
 
 def refuse_unsafe(place: str, name: str, value: str, needed: str, remedy: str) -> UnavailableError:

@@ -89,6 +89,9 @@ class SQLite:
     def require_fit(self, connection: protocol.Connection) -> None:
         """The library is part of this program."""
 
+    def require_rights(self, connection: protocol.Connection, tables: Sequence[str]) -> None:
+        """Rights are the file's."""
+
     def writer(self) -> Connection:
         """It never waits for a lock: nobody else holds one but a tool that copies the file."""
         connection = self.connect()
@@ -191,6 +194,10 @@ class SQLite:
             return None
         return found.st_dev, found.st_ino
 
+    def held_up(self) -> str:
+        """A call of the library ends."""
+        return ""
+
     def commit_in_doubt(self, connection: protocol.Connection) -> bool:
         """A disk that fails in the middle tells too little."""
         return True
@@ -198,9 +205,12 @@ class SQLite:
     def await_own_end(self, connection: protocol.Connection) -> None:
         """It has ended with the call that failed."""
 
+    def is_full(self, error: BaseException) -> bool:
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
     def explain(self, error: BaseException, *, serving: bool = True) -> str:
         text = str(error)
-        if "full" in text:
+        if self.is_full(error):
             return f"The disk of {self.path.parent} is full ({text}). Free space there; nothing was changed."
         if "locked" in text:
             return f"Another program holds {self.path} ({text}). Close it; nothing was changed."
