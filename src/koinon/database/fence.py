@@ -120,6 +120,8 @@ def shut(dialect: Dialect, connection: Connection, mark: Mark, *, read_by: Conne
     Raises:
         UnavailableError: somebody has written since ``since``; nothing was changed.
     """
+    if since is not None and _write_seq(dialect, connection) != since:
+        raise _written_to(dialect)  # before a server that serves loses its sessions
     left = dialect.end_others([connection] if read_by is None else [connection, read_by])
     dialect.begin(connection)
     try:
@@ -139,15 +141,23 @@ def _raise_generation(dialect: Dialect, connection: Connection, since: int | Non
         if since is None:
             connection.execute(raising, (GENERATION,))
         elif not connection.execute(f"{raising} AND write_seq = ?", (GENERATION, since)).rowcount:
-            raise UnavailableError(
-                f"{dialect.place} was written to while it was copied: a server of this zone is at work that seemed to be stopped, or was "
-                "paused. The copy stays closed, and the zone is as it was. Stop that server, then give the command again."
-            )
+            raise _written_to(dialect)
+
+
+def _written_to(dialect: Dialect) -> UnavailableError:
+    return UnavailableError(
+        f"{dialect.place} was written to while it was copied: a server of this zone is at work that seemed to be stopped, or was paused. "
+        "The copy stays closed, and the zone is as it was. Stop that server, then give the command again."
+    )
 
 
 def generation(dialect: Dialect, connection: Connection) -> int:
     """The generation of a database; 0 of one that holds no zone."""
+    return _write_seq(dialect, connection) // GENERATION
+
+
+def _write_seq(dialect: Dialect, connection: Connection) -> int:
     if not dialect.has_table(connection, _STATE_TABLE):
         return 0
     found = connection.execute(f"SELECT write_seq FROM {_STATE_TABLE} WHERE id = 1").fetchone()
-    return 0 if found is None else int(found[0]) // GENERATION
+    return 0 if found is None else int(found[0])
