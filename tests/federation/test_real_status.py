@@ -13,14 +13,12 @@ import pytest
 from harness.proxy import Link
 from harness.zones import Federation, Zone, federation, invite, join, wait_until
 
-#: Five seconds after which a silent zone counts as such, and what a busy machine adds.
-SOON_S: Final = 15.0
-
 
 @pytest.fixture(scope="module")
 def zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A master, and one slave behind a link that we command."""
-    with federation(tmp_path_factory.mktemp("status"), 2, through_proxy=True) as made:
+    settings = {"federation": {"master_silent_s": 2.0}}  # the default: a silence is told before the stream counts as dead
+    with federation(tmp_path_factory.mktemp("status"), 2, through_proxy=True, settings=settings) as made:
         yield made
 
 
@@ -35,7 +33,7 @@ WELL: Final = {"self": "ok", "master": "ok", "slave1": "ok"}
 
 def soon(zone: Zone, **states: str) -> None:
     """Wait until a zone says this."""
-    wait_until(f"{zone.name} says {states}", lambda: says(zone).items() >= states.items(), timeout_s=SOON_S)
+    wait_until(f"{zone.name} says {states}", lambda: says(zone).items() >= states.items())
 
 
 @contextmanager
