@@ -318,18 +318,18 @@ def test_a_zone_has_a_bounded_number_of_channels(
         async with channel_at(tmp_path) as (_, channel):
             more = [CallChannel(channel.link) for _ in range(3)]
             for one in (channel, *more[:2]):
-                assert await one.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                assert await one.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
             for _ in range(5):
                 with pytest.raises(Refused, match="has 3 channels for calls open here"):
-                    await more[2].ask(call("say hi"), timeout_s=10)
+                    await more[2].ask(call("say hi"), timeout_s=60)
             assert capsys.readouterr().out.count("opens too many channels") == 1
             for one in (channel, *more[:2]):
-                assert await one.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                assert await one.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
             await more[0].close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     with contextlib.suppress(Refused):
-                        assert await more[2].ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                        assert await more[2].ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
                         break
             for one in more:
                 await one.close()
@@ -340,17 +340,17 @@ def test_a_zone_has_a_bounded_number_of_channels(
 def test_a_channel_on_which_nothing_comes_any_more_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slave that was cut off opens another; the master hears nothing of the end of the first."""
     monkeypatch.setattr(call_stream, "MAX_CHANNELS", 1)
-    monkeypatch.setattr(call_stream, "SIGN_OF_LIFE_S", 0.05)
+    monkeypatch.setattr(call_stream, "SIGN_OF_LIFE_S", 0.5)
     monkeypatch.setattr(call_channel, "SIGN_OF_LIFE_S", 60)
 
     async def test() -> None:
         async with channel_at(tmp_path) as (_, channel):
-            assert await channel.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+            assert await channel.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
             another = CallChannel(channel.link)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     with contextlib.suppress(Refused):
-                        assert await another.ask(call("say hi"), timeout_s=10) == Success("hi", HEAD)
+                        assert await another.ask(call("say hi"), timeout_s=60) == Success("hi", HEAD)
                         break
             await another.close()
 
@@ -367,7 +367,7 @@ def test_a_channel_that_waits_for_room_for_long_is_ended(monkeypatch: pytest.Mon
         first = Wire(share, asked(2000))
         await turns()
         waiting = [Wire(share, asked(2000)) for _ in range(3)]
-        await asyncio.wait([wire.task for wire in waiting], timeout=10)
+        await asyncio.wait([wire.task for wire in waiting], timeout=60)
         assert [wire.task.done() for wire in (first, *waiting)] == [False, True, True, True]
         assert share.channels == 1
         first.do()

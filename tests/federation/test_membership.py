@@ -184,7 +184,7 @@ def test_a_master_that_was_set_back_lets_no_zone_in_and_puts_one_out(tmp_path: P
             with pytest.raises(UnavailableError, match=r"can't be told: .*accept-loss\)\. Nothing was changed; with --force"):
                 await zone.membership.leave()
             with pytest.raises(Refused, match="accept-loss"):
-                (await zone.links.master().request("POST", "/federation/v1/withdraw", timeout_s=10)).expect()
+                (await zone.links.master().request("POST", "/federation/v1/withdraw", timeout_s=60)).expect()
             assert master.database.state().head == head
             assert zone.database.state().role == "slave"
             await master.membership.revoke(100)

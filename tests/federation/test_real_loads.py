@@ -146,7 +146,7 @@ def test_who_asks_gets_a_snapshot_though_the_process_that_loads_it_is_killed(sla
     leader.kill()
     code, said = asking.said()
     assert code == 0, said
-    assert other.leads
+    wait_until("the other leads", lambda: other.leads)
     left = slave.parts()
     for part in left:
         assert part.is_relative_to(leader.state_dir)

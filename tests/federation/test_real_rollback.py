@@ -80,14 +80,14 @@ def test_a_second_setback_inside_the_range_of_an_accepted_loss_is_noticed(tmp_pa
             for number in range(3):
                 _create(zones, master, f"other{number}")
         slave.start()
-        wait_until("the master sees that it was set back again", lambda: master.status()["state"] == "halted", timeout_s=20)
+        wait_until("the master sees that it was set back again", lambda: master.status()["state"] == "halted")
         assert f"our signature over index {held}," in master.status()["last_error"]
-        wait_until("the slave hears why", lambda: slave.status()["state"] == "ahead", timeout_s=20)
+        wait_until("the slave hears why", lambda: slave.status()["state"] == "ahead")
         assert slave.status()["position"] == held, "the slave gives nothing up before the operator has decided"
         assert zones.caller(slave).call("one.user.allocate", "refused", "x", "public", [])[0] is False
         master.federation("accept-loss")
         _create(zones, master, "after")
-        zones.settled(timeout_s=60)
+        zones.settled()
         names = {user.NAME for user in zones.client(slave).userpool.info().USER}
         assert {"kept", "after"} <= names
         assert not {"lost", "again"} & names
