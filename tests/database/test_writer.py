@@ -14,11 +14,11 @@ from koinon.database.database import Database
 from koinon.database.jobs import Request, Written
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import read_commits
-from koinon.database.transactions import ReadTx, SharedTx, ZoneTx
+from koinon.database.transactions import ReadTx, SharedTx, ZoneTx, read_state
 from koinon.errors import ActionError, BadArgumentError, InternalError, UnavailableError
 from koinon.statements import digest
 from koinon.statements.chain import extend
-from koinon.statements.commits import GENESIS
+from koinon.statements.commits import GENESIS, Head, Position
 from koinon.statements.schema import PoolRow
 
 pytestmark = pytest.mark.engines
@@ -185,6 +185,47 @@ def test_a_write_by_another_process_is_seen_by_cached_reads(tmp_path: Path) -> N
             assert row is not None
             assert row.name == "new"
             assert tx.named("user_pool", "old") is None
+
+    with_database(tmp_path, test)
+
+
+def test_the_state_that_a_group_leaves_is_the_one_that_is_stored(tmp_path: Path) -> None:
+    """It is computed, and the next group goes on from it."""
+
+    async def test(database: Database) -> None:
+        with engines.by_hand(tmp_path / "koinon.db") as other:
+
+            async def check(what: str, *writes: Awaitable[Any]) -> None:
+                await asyncio.gather(*writes)
+                assert database.state() == read_state(other), what
+
+            await check("a commit", database.write_shared("add", add_user()))
+            await check("commits", *(database.write_shared("add", add_user()) for _ in range(3)))
+            await check("a document that reads differently", database.write_zone("touch", lambda tx: tx.touch("user_pool", 1)))
+            await check("nothing shared", database.write_zone("nothing", lambda tx: None))
+            await check(
+                "another zone, beside a commit",
+                database.write_zone("join", lambda tx: tx.set_membership(zone_id=5, role="master", federation_id="f" * 32, epoch=3)),
+                database.write_shared("add", add_user()),
+            )
+            await check("another head", database.apply("load", lambda tx: tx.set_head(Head(Position(4, 90), bytes(range(32))))))
+            await check("a commit behind that", database.write_shared("add", add_user()))
+            assert database.state().position == 92
+
+    with_database(tmp_path, test)
+
+
+def test_the_writer_sees_what_another_process_has_made_of_the_zone(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        await database.write_shared("add", add_user())
+        with engines.by_hand(tmp_path / "koinon.db") as other:
+            other.execute("UPDATE zone_state SET write_seq = write_seq + 1, role = 'slave'")
+            with pytest.raises(ActionError, match=r"a slave"):
+                await database.write_shared("add", add_user())
+            other.execute("UPDATE zone_state SET write_seq = write_seq + 1, role = 'standalone'")
+        for _ in range(3):
+            await database.write_shared("add", add_user())
+        assert_log_is_whole(database)
 
     with_database(tmp_path, test)
 

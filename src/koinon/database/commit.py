@@ -33,9 +33,9 @@ def prepare(session: WriteSession, run: GroupRun) -> None:
 
 
 def done(session: WriteSession, run: GroupRun) -> None:
-    """It is durable: its rows are known."""
+    """It is durable: what it has left is known."""
     session.cache.learn(run.after, run.changes.rows)
-    _keep_digests(session, run)
+    session.leave(run.after, run.digests)
 
 
 def failed(session: WriteSession, run: GroupRun, error: Exception) -> None:
@@ -51,17 +51,12 @@ def failed(session: WriteSession, run: GroupRun, error: Exception) -> None:
         raise session.lost(error) from error
     log.error("commit failed in doubt", durable=durable, cause=str(error))
     if durable:
-        _keep_digests(session, run)
+        session.leave(run.after, run.digests)
         return
     for job in run.survivors:
         job.error = OutcomeUnknownError(
             f"Outcome unknown: the database failed while it made the change durable ({error}). Look before you try again."
         )
-
-
-def _keep_digests(session: WriteSession, run: GroupRun) -> None:
-    if run.digests is not None:
-        session.keep_digests(run.digests, run.after.write_seq)
 
 
 def _look_up(session: WriteSession, run: GroupRun) -> bool | None:

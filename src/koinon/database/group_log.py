@@ -20,7 +20,7 @@ from koinon.database.cache import Changes
 from koinon.database.jobs import Job, Request
 from koinon.database.state import LoggedCommit, ZoneState
 from koinon.database.statement_log import write_log
-from koinon.database.transactions import SET_DIGEST, ZoneTx, read_state
+from koinon.database.transactions import SET_DIGEST, ZoneTx
 from koinon.database.write_session import WriteSession
 from koinon.statements import digest
 from koinon.statements.chain import extend
@@ -69,8 +69,11 @@ def write(
         versions = sorted({f"v_{table} = write_seq" for table, _ in touched})
         assignments = ", ".join([*(f"{column} = ?" for column in new_values), *versions])
         tx.later(f"UPDATE zone_state SET {assignments} WHERE id = 1", tuple(new_values.values()))
-    known = all(job.keeps_state for job in survivors)
-    return tuple(commits), _after(state, head, touched, noted) if known else read_state(session.connection), digests
+    left = next((job.zone for job in reversed(survivors) if job.zone is not None), state)
+    if writing:
+        left = msgspec.structs.replace(left, position=head.position.index, chain=head.chain)
+    after = msgspec.structs.replace(left, versions={**state.versions, **{table: state.write_seq for table, _ in touched}}, recent=noted)
+    return tuple(commits), after, digests
 
 
 def mark_of(session: WriteSession, commits: Sequence[LoggedCommit], write_seq: int) -> tuple[str, tuple[int | str, ...]]:
@@ -117,9 +120,3 @@ def _commit(job: Job, state: ZoneState, head: Head, digests: dict[str, int]) -> 
     )
     job.head = Position(commit.epoch, commit.last_idx)
     return LoggedCommit(commit, job.texts, extend(head.chain, commit, job.texts))
-
-
-def _after(state: ZoneState, head: Head, touched: AbstractSet[tuple[str, int]], noted: bytes) -> ZoneState:
-    """The state that a group leaves which moved nothing but the position and the versions of tables."""
-    versions = {**state.versions, **{table: state.write_seq for table, _ in touched}}
-    return msgspec.structs.replace(state, position=head.position.index, chain=head.chain, versions=versions, recent=noted)

@@ -14,7 +14,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from koinon.database.transactions import ApplyTx, SharedTx, ZoneTx
+from koinon.database.state import ZoneState
+from koinon.database.transactions import ApplyTx, ZoneTx
 from koinon.statements.commits import Position
 from koinon.statements.schema import RowChange
 
@@ -59,8 +60,8 @@ class Job:
     """One waiting job, and what its last run left."""
 
     __slots__ = (
-        "alone", "deltas", "digests", "error", "frees_space", "future", "head", "keeps_state", "kind", "repeated", "request", "run",
-        "statements", "texts", "value", "what",
+        "alone", "deltas", "digests", "error", "frees_space", "future", "head", "kind", "repeated", "request", "run", "statements",
+        "texts", "value", "what", "zone",
     )  # fmt: skip
 
     def __init__(self, kind: type[ZoneTx], what: str, run: Callable[[Any], Any], request: Request | None, frees_space: bool) -> None:
@@ -88,7 +89,7 @@ class Job:
         self.texts: tuple[str, ...] = ()
         self.deltas: dict[str, int] = {}
         self.digests: Mapping[str, int] | None = None  # all that are stored once it is durable, if it says so
-        self.keeps_state = self.kind is SharedTx  # what the zone is stays as it was: only its position and versions move
+        self.zone: ZoneState | None = None  # what it has made of the zone, if that is not as it was
         self.head: Position | None = None
         self.repeated: Position | None = None
 

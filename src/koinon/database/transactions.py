@@ -184,6 +184,12 @@ class ZoneTx(ReadTx):
     def __init__(self, connection: Connection, state: ZoneState, cache: RowCache | None, changes: Changes) -> None:
         super().__init__(connection, state, cache)
         self._changes = changes
+        self._state_before = state
+
+    @property
+    def changed_state(self) -> ZoneState | None:
+        """What this transaction has made of the zone, None if the zone is what it was."""
+        return None if self.state is self._state_before else self.state
 
     def touch(self, table: str, oid: int) -> None:
         """Say that a shared object's document reads differently here, for a row of this zone enters it: what was computed is dropped."""
@@ -405,6 +411,7 @@ class ApplyTx(ZoneTx):
         self.later(
             "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
         )
+        self.state = msgspec.structs.replace(self.state, epoch=head.position.epoch, position=head.position.index, chain=head.chain)
 
     def _store_digest(self, table: str) -> None:
         """Put a digest in the place of the one that this zone left there. A hand that was there in between shows: nothing is found."""

@@ -96,7 +96,7 @@ class WriteGroup:
         try:
             self._dialect.begin(self._connection)
             self._connection.later("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1", ())
-            return self._session.fence.newest(self._connection)
+            return self._session.read_state()
         except Closed:
             self._session.rollback()
             raise
@@ -127,7 +127,9 @@ class WriteGroup:
             elif job.kind is ApplyTx:
                 yield from self._run_apply(job, state)
             else:
-                job.value = job.run(ZoneTx(connection, state, self._session.cache, self._changes))
+                tx = ZoneTx(connection, state, self._session.cache, self._changes)
+                job.value = job.run(tx)
+                job.zone = tx.changed_state
         except Exception as error:
             if self._dialect.lost_transaction(connection):
                 raise self._session.lost(error) from error
@@ -143,6 +145,7 @@ class WriteGroup:
         value = job.run(tx)
         job.value = (yield from value) if isinstance(value, Generator) else value
         job.digests = tx.left_digests
+        job.zone = tx.changed_state
 
     def _run_shared(self, job: Job, state: ZoneState) -> None:
         if state.role == "slave":
@@ -159,7 +162,7 @@ class WriteGroup:
                 job.repeated = known.head
                 return
         job.value = job.run(tx)
-        job.keeps_state = tx.state is state
+        job.zone = tx.changed_state
         job.statements = tx.statements
         job.texts = tuple(render(change) for change in tx.statements)
         job.deltas = dict(tx.deltas)

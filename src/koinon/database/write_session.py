@@ -1,12 +1,15 @@
 """The session with which this process writes, and what it remembers of the database between two groups.
 
-Holds:    rows and digests are remembered of the database that this session reached: a new session begins without them.
+Holds:    rows, state and digests are remembered of the database that this session reached: a new session begins without them. What a group
+          has left is right until somebody else writes, and each group that does so moves ``write_seq``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from secrets import token_hex
+
+import msgspec
 
 from koinon.database.cache import Notes, RowCache
 from koinon.database.closed import Closed
@@ -49,8 +52,9 @@ class WriteSession:
         self.cache = cache
         self.connection: Connection = fence.session(dialect.writer)
         self.name = token_hex(16)
-        self._digests: Mapping[str, int] = {}  # of the shared tables, right while ``_digests_at`` is the database's write_seq
-        self._digests_at = -1
+        self._left: ZoneState | None = None  # by the last group of this process
+        self._left_digests: Mapping[str, int] | None = None
+        self._undisturbed = True  # nobody else wrote before the present group
 
     def renew_if_gone(self) -> None:
         """Get another session if this one is over; what was remembered from it may not be true of the server that answers now.
@@ -63,7 +67,7 @@ class WriteSession:
             return
         self.connection.close()
         self.cache.forget()
-        self._digests_at = -1
+        self._left = None
         try:
             self.connection = self.fence.session(self.dialect.writer)
         except self.dialect.driver_error as error:
@@ -94,14 +98,25 @@ class WriteSession:
             self.rollback()
             raise Lost("the database dropped the transaction before COMMIT")
 
+    def read_state(self) -> ZoneState:
+        """The state behind a group's first statement. A server is asked for its number alone as long as nobody else writes.
+
+        Raises:
+            Closed: the database is not the one that this process serves.
+        """
+        expected = None if self._left is None else msgspec.structs.replace(self._left, write_seq=self._left.write_seq + 1)
+        state = self.fence.newest(self.connection, expected if self.dialect.waits and self._undisturbed else None)
+        self._undisturbed = expected is None or expected.write_seq == state.write_seq
+        return state
+
     def digests_before(self, state: ZoneState) -> Mapping[str, int] | None:
-        """The digests before a group, if this process's own last group left them.
+        """The digests of the shared tables before a group, if this process's own last group left them.
 
         Args:
             state: as of the group's first statement.
         """
-        return self._digests if self._digests_at == state.write_seq - 1 else None
+        return self._left_digests if self._left is not None and self._left.write_seq == state.write_seq - 1 else None
 
-    def keep_digests(self, digests: Mapping[str, int], write_seq: int) -> None:
-        """Remember the digests that a durable group has left."""
-        self._digests, self._digests_at = digests, write_seq
+    def leave(self, state: ZoneState, digests: Mapping[str, int] | None) -> None:
+        """A group is durable: remember what it has left."""
+        self._left, self._left_digests = state, digests
