@@ -1,18 +1,17 @@
 """MariaDB from version 10.11 on, through PyMySQL: one server, or the nodes of a Galera cluster of which the first that is ready is used.
 
-Path:     writer() and reader() -> _Session, which speaks as sqlite3's connections do
+Path:     writer() and reader() -> pymysql_session.py
 Holds:    sessions are strict, know no backslash escapes, count rows that were found (not only those that changed), and are in autocommit
           mode: BEGIN and COMMIT are statements. Text columns compare by their bytes (columns.py).
-Source:   MariaDB Knowledge Base: SQL_MODE, Server System Variables, MariaDB Error Codes; PyMySQL's converters.
+Source:   MariaDB Knowledge Base: SQL_MODE, Server System Variables, MariaDB Error Codes.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,26 +19,19 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
 from pymysql.constants import CLIENT, SERVER_STATUS
-from pymysql.cursors import Cursor, SSCursor
+from pymysql.cursors import SSCursor
 
 from koinon.database.dialects import servers
-from koinon.database.dialects.protocol import Connection, Rows
+from koinon.database.dialects.protocol import Connection
+from koinon.database.dialects.pymysql_session import AGAIN, GONE, Driver, RowList, Session, code_of, text_of
 from koinon.database.dialects.queries import Table, collected
-from koinon.database.dialects.servers import translated
 from koinon.errors import UnavailableError
 from koinon.settings import without_password
 
 T = TypeVar("T")
 
-OLDEST: Final = (10, 11)
 #: What a commit needs: its longest statement is twice a body, a third more on its way to the server.
 LEAST_PACKET: Final = 16 * 2**20
-#: Deadlock, lock not to be had in time, record changed, no such savepoint: the transaction is lost or may be.
-_AGAIN: Final = frozenset({1213, 1205, 1020, 1305})
-#: The session is over: gone away, lost during a query, killed, shut down, aborted.
-_GONE: Final = frozenset({0, 1047, 2003, 2006, 2013, 2014, 2055, 1053, 1152, 1927, 4031})
-#: A node of a Galera cluster that is not one of the majority, or not up to date: it answers, but not to us.
-_NOT_READY: Final = 1047
 _OUT_OF_SESSIONS: Final = "It has no connection left: end others, or raise max_connections or the limit of the user."
 _LET_IN: Final = "Mend the user and the password in the address; if the server demands TLS, name ssl_ca there."
 #: Why no session comes about, and what to do.
@@ -68,35 +60,13 @@ _WAITS_FOR_SPACE: Final = "Waiting for someone to free space"
 _TOO_LONG: Final = 1969
 #: What READ ONLY lets through is more than queries: SET, KILL, HANDLER.
 _QUERY: Final = re.compile(r"[\s(]*(SELECT|WITH|VALUES|TABLE)\b", re.IGNORECASE)
-_LONG_TEXT: Final = 2**20
 _SQL_MODE: Final = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_BACKSLASH_ESCAPES"
 _FLUSH: Final = "innodb_flush_log_at_trx_commit"
 _DOUBLE: Final = "innodb_doublewrite"
 _OPTIONS: Final = frozenset({"unix_socket", "ssl_ca", "ssl_cert", "ssl_key"})
 
 
-class _Driver(pymysql.Connection):  # type: ignore[misc] # PyMySQL has no types
-    """PyMySQL's connection, to a MariaDB that is new enough.
-
-    Long text travels as base64: with every quote doubled it would not fit the packet that servers allow.
-    """
-
-    def escape(self, obj: Any, mapping: Any = None) -> Any:
-        if isinstance(obj, str) and len(obj) > _LONG_TEXT:
-            return f"CONVERT(FROM_BASE64('{base64.b64encode(obj.encode()).decode()}') USING utf8mb4)"
-        return super().escape(obj, mapping)
-
-    def set_character_set(self, charset: str, collation: str | None = None) -> None:
-        """Part of connecting: an older server or a MySQL lacks the collation, so the version is looked at first."""
-        self.query("SELECT @@version")
-        ((version,),) = self._result.rows
-        number = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-        if "mariadb" not in version.lower() or number < OLDEST:
-            raise pymysql.NotSupportedError(f"it is version {version}")
-        super().set_character_set(charset, collation)
-
-
-class _NoHost(pymysql.OperationalError):  # type: ignore[misc] # as above
+class _NoHost(pymysql.OperationalError):  # type: ignore[misc] # PyMySQL has no types
     """None of several hosts can be used.
 
     Attributes:
@@ -104,127 +74,9 @@ class _NoHost(pymysql.OperationalError):  # type: ignore[misc] # as above
     """
 
     def __init__(self, hosts: Sequence[tuple[str, int]], failures: Sequence[pymysql.Error]) -> None:
-        told = [f"{name}:{port}: {_text(error)}" for (name, port), error in zip(hosts, failures, strict=True)]
+        told = [f"{name}:{port}: {text_of(error)}" for (name, port), error in zip(hosts, failures, strict=True)]
         super().__init__(2003, servers.told_of_each(told))
         self.failures = failures
-
-
-class _Rows(Cursor):  # type: ignore[misc] # as above
-    def fetchall(self) -> list[Any]:
-        return list(super().fetchall())
-
-
-class _Session:
-    """A PyMySQL connection with the surface of sqlite3's. What ``later`` leaves goes with the next statement, as one text of several."""
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
-        self.lost = False
-        self.defers = False
-        self._binder: Any = raw.cursor()
-        self._waiting: list[tuple[str, bool]] = []  # statements, and whether each must find a row
-        self._waiting_bytes = 0
-
-    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Rows:
-        return self._run(self._bound(sql, parameters))
-
-    def later(self, sql: str, *rows: Sequence[Any]) -> None:
-        into, values, marks = sql.rpartition(" VALUES ")
-        if values and len(rows) > 1:
-            for text in _joined([self._bound(marks, row) for row in rows], ", "):
-                self._leave(f"{into} VALUES {text}")
-        else:
-            for row in rows:
-                self._leave(self._bound(sql, row))
-
-    def flush(self) -> None:
-        if self._waiting:
-            self._run("")
-
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        self.flush()
-        with self._noting(lambda: False), self.raw.cursor(SSCursor) as cursor:
-            cursor.execute(translated(sql), parameters)
-            yield from cursor
-
-    def rollback(self) -> None:
-        """End a transaction, if there is one, and forget what waits; never fails."""
-        self._taken()
-        try:
-            self.raw.query("ROLLBACK")
-            self.lost = False
-        except pymysql.Error:
-            self.close()
-            self.lost = True
-
-    def close(self) -> None:
-        with contextlib.suppress(pymysql.Error):  # closing twice is an error there
-            self.raw.close()
-
-    def _bound(self, sql: str, parameters: Sequence[Any]) -> str:
-        self._refuse_if_lost()
-        return str(self._binder.mogrify(translated(sql), parameters))
-
-    def later_one(self, sql: str, parameters: Sequence[Any], /) -> None:
-        self._leave(self._bound(sql, parameters), finds=True)
-
-    def _leave(self, text: str, *, finds: bool = False) -> None:
-        if not self.defers:
-            self._run(text, finds=finds)
-            return
-        if self._waiting_bytes + len(text) > servers.WAITING_BYTES:
-            self.flush()
-        self._waiting.append((text, finds))
-        self._waiting_bytes += len(text)
-
-    def _taken(self) -> list[tuple[str, bool]]:
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        return waiting
-
-    def _run(self, last: str, *, finds: bool = False) -> Rows:
-        """Run what waits, and then this, if it is not empty."""
-        waiting = self._taken()
-        batch = [*waiting, (last, finds)] if last else waiting
-        cursor: Any = self.raw.cursor()
-        done = 0
-        with self._noting(lambda: done < len(waiting)):
-            cursor.execute(";\n".join([text for text, _ in batch]))
-            for _, must_find in batch:
-                if must_find and not cursor.rowcount:
-                    raise pymysql.IntegrityError("the row is gone")
-                done += 1
-                cursor.nextset()
-        return cursor  # type: ignore[no-any-return] # as above
-
-    def _refuse_if_lost(self) -> None:
-        if self.lost:
-            raise pymysql.OperationalError(2013, "the transaction was lost")
-
-    @contextlib.contextmanager
-    def _noting(self, left_for_later: Callable[[], bool]) -> Iterator[None]:
-        """Note what an error has cost. Whose it was that had been left for later, nobody could tell."""
-        self._refuse_if_lost()
-        try:
-            yield
-        except pymysql.Error as error:
-            if _code(error) == _NOT_READY:
-                self.close()
-            self.lost = left_for_later() or _code(error) in _AGAIN or _code(error) in _GONE or not self.raw.open
-            raise
-
-
-def _joined(texts: Iterable[str], mark: str) -> Iterator[str]:
-    """Texts in as few as may be, none of them too long unless one alone is."""
-    part: list[str] = []
-    size = 0
-    for text in texts:
-        if part and size + len(text) > servers.WAITING_BYTES:
-            yield mark.join(part)
-            part, size = [], 0
-        part.append(text)
-        size += len(text)
-    if part:
-        yield mark.join(part)
 
 
 class MariaDB:
@@ -324,7 +176,7 @@ class MariaDB:
             connection.flush()
         except pymysql.OperationalError as error:
             denied = _DENIED_TABLE.search(str(error.args[-1]))
-            if _code(error) != _DENIED or denied is None:
+            if code_of(error) != _DENIED or denied is None:
                 raise
             self.rollback(connection)
             raise self._refuse_poor(connection, "DELETE", denied[1]) from error
@@ -339,7 +191,7 @@ class MariaDB:
     def connect(self) -> Connection:
         return self._connect()
 
-    def _connect(self, flags: int = 0) -> _Session:
+    def _connect(self, flags: int = 0) -> Session:
         return self._first(partial(self._session, flags=flags))
 
     def _first(self, attempt: Callable[[tuple[str, int]], T]) -> T:
@@ -354,8 +206,8 @@ class MariaDB:
                 failures.append(error)
         raise _NoHost(self._hosts, failures)
 
-    def _session(self, host: tuple[str, int], *, flags: int) -> _Session:
-        session = _Session(self._open(host, autocommit=True, silence_s=servers.SILENCE_S, flags=flags))
+    def _session(self, host: tuple[str, int], *, flags: int) -> Session:
+        session = Session(self._open(host, autocommit=True, silence_s=servers.SILENCE_S, flags=flags))
         try:
             session.execute(
                 f"SET SESSION sql_mode = '{_SQL_MODE}', wait_timeout = 31536000, innodb_lock_wait_timeout = {servers.LOCK_WAIT_S}"
@@ -369,12 +221,12 @@ class MariaDB:
             raise
         return session
 
-    def _open(self, host: tuple[str, int], *, autocommit: bool, silence_s: int | None, flags: int = 0) -> _Driver:
-        return _Driver(
+    def _open(self, host: tuple[str, int], *, autocommit: bool, silence_s: int | None, flags: int = 0) -> Driver:
+        return Driver(
             host=host[0],
             port=host[1],
             **self._arguments,
-            cursorclass=_Rows,
+            cursorclass=RowList,
             charset="utf8mb4",
             collation="utf8mb4_nopad_bin",
             autocommit=autocommit,
@@ -411,7 +263,7 @@ class MariaDB:
             cursor.execute(sql)
             return collected([column[0] for column in cursor.description or ()], cursor, most_bytes=most_bytes, end_s=end_s)
         except pymysql.OperationalError as error:
-            if _code(error) == _TOO_LONG:
+            if code_of(error) == _TOO_LONG:
                 raise TimeoutError(str(error)) from error
             raise
         finally:
@@ -495,19 +347,19 @@ class MariaDB:
         connection.execute("SELECT write_seq FROM zone_state WHERE id = 1 FOR UPDATE")
 
     def is_full(self, error: BaseException) -> bool:
-        return _code(error) in _FULL or servers.NO_SPACE in str(error)
+        return code_of(error) in _FULL or servers.NO_SPACE in str(error)
 
     def explain(self, error: BaseException, *, serving: bool = True) -> str:
-        code = _code(error)
+        code = code_of(error)
         if isinstance(error, _NoHost):
             remedies = dict.fromkeys(filter(None, map(_remedy, error.failures)))
             return servers.unusable(self.place, error.args[1], " ".join(remedies), serving=serving)
-        text = _text(error)
+        text = text_of(error)
         if isinstance(error, pymysql.NotSupportedError):
             return f"{self.place} can't be used: {text}. {_remedy(error)}"
-        if code in _AGAIN:
+        if code in AGAIN:
             return f"Another session holds rows that are needed ({text}). End it, or try again in a moment; nothing was changed."
-        if code in _GONE:
+        if code in GONE:
             return servers.unusable(self.place, text, serving=serving)
         if remedy := _NO_SESSION.get(code):
             return servers.unusable(self.place, text, remedy, serving=serving)
@@ -523,15 +375,11 @@ class MariaDB:
         return None
 
 
-def _text(error: BaseException) -> str:
-    return " ".join(str(part) for part in error.args) or str(error)
-
-
 def _remedy(error: pymysql.Error) -> str:
     """What to do that a session comes about; empty if nobody seems to be there."""
     if isinstance(error, pymysql.NotSupportedError):
         return "Koinon needs MariaDB 10.11 or newer: use that."
-    return _NO_SESSION.get(_code(error), "")
+    return _NO_SESSION.get(code_of(error), "")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -542,10 +390,6 @@ def _host_and_port(text: str) -> tuple[str, int]:
         raise UnavailableError(f"[database] url: {text!r:.80} is no host and port ({error}).") from error
 
 
-def _code(error: BaseException) -> int:
-    return error.args[0] if error.args and isinstance(error.args[0], int) else -1
-
-
-def _session(connection: Connection) -> _Session:
-    assert isinstance(connection, _Session)
+def _session(connection: Connection) -> Session:
+    assert isinstance(connection, Session)
     return connection
