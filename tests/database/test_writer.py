@@ -230,6 +230,17 @@ def test_the_writer_sees_what_another_process_has_made_of_the_zone(tmp_path: Pat
     with_database(tmp_path, test)
 
 
+def test_a_position_that_was_moved_by_hand_is_not_written_over(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        before = (await database.write_shared("add", add_user())).head.index
+        with engines.by_hand(tmp_path / "koinon.db") as other:
+            other.execute("UPDATE zone_state SET position = position + 10")  # and nothing that says so
+            assert (await database.write_shared("add", add_user())).head.index == before + 10 + 2
+            assert database.state() == read_state(other)
+
+    with_database(tmp_path, test)
+
+
 def test_a_slave_cannot_write_shared_tables_and_can_write_its_own(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
         await database.write_zone("become slave", lambda tx: tx.set_membership(zone_id=5, role="slave", federation_id="f" * 32, epoch=1))

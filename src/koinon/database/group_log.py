@@ -65,11 +65,15 @@ def write(
     else:
         tx.later("DELETE FROM signed_group WHERE writer = ? OR write_seq < ?", (session.name, state.write_seq - _SIGNED_KEPT))
         tx.later("INSERT INTO signed_group (writer, write_seq) VALUES (?, ?)", (session.name, state.write_seq))
+    left = next((job.zone for job in reversed(survivors) if job.zone is not None), state)
     if writing or touched:
         versions = sorted({f"v_{table} = write_seq" for table, _ in touched})
         assignments = ", ".join([*(f"{column} = ?" for column in new_values), *versions])
-        tx.later(f"UPDATE zone_state SET {assignments} WHERE id = 1", tuple(new_values.values()))
-    left = next((job.zone for job in reversed(survivors) if job.zone is not None), state)
+        # Had a hand moved the zone since our last group, which is where ``state`` may come from, this would write over it.
+        tx.later_one(
+            f"UPDATE zone_state SET {assignments} WHERE id = 1 AND position = ? AND chain = ?",
+            (*new_values.values(), left.position, left.chain),
+        )
     if writing:
         left = msgspec.structs.replace(left, position=head.position.index, chain=head.chain)
     after = msgspec.structs.replace(left, versions={**state.versions, **{table: state.write_seq for table, _ in touched}}, recent=noted)

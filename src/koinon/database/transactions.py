@@ -408,8 +408,9 @@ class ApplyTx(ZoneTx):
             self._store_digest(table)
         self._moved.clear()
         self.left_digests = self._digests
-        self.later(
-            "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1", (head.position.epoch, head.position.index, head.chain)
+        self.later_one(
+            "UPDATE zone_state SET epoch = ?, position = ?, chain = ? WHERE id = 1 AND position = ? AND chain = ?",
+            (head.position.epoch, head.position.index, head.chain, self.state.position, self.state.chain),
         )
         self.state = msgspec.structs.replace(self.state, epoch=head.position.epoch, position=head.position.index, chain=head.chain)
 

@@ -67,7 +67,7 @@ class WriteSession:
             return
         self.connection.close()
         self.cache.forget()
-        self._left = None
+        self.forget_state()
         try:
             self.connection = self.fence.session(self.dialect.writer)
         except self.dialect.driver_error as error:
@@ -76,6 +76,10 @@ class WriteSession:
             raise
         except UnavailableError as error:
             raise Unreachable(error.text) from error
+
+    def forget_state(self) -> None:
+        """Let the next group read all of it."""
+        self._left = None
 
     def close(self) -> None:
         self.connection.close()
