@@ -67,7 +67,7 @@ class WriteSession:
             return
         self.connection.close()
         self.cache.forget()
-        self.forget_state()
+        self._left = None
         try:
             self.connection = self.fence.session(self.dialect.writer)
         except self.dialect.driver_error as error:
@@ -77,9 +77,9 @@ class WriteSession:
         except UnavailableError as error:
             raise Unreachable(error.text) from error
 
-    def forget_state(self) -> None:
-        """Let the next group read all of it."""
-        self._left = None
+    def distrust_state(self) -> None:
+        """Let the next group read the whole state, whatever its number says."""
+        self._undisturbed = False
 
     def close(self) -> None:
         self.connection.close()

@@ -165,7 +165,7 @@ class Writer:
         except Lost as lost:
             self._fence.require()
             log.warning("transaction lost, jobs run again one by one", cause=str(lost), jobs=len(group))
-            self._session.forget_state()
+            self._session.distrust_state()
             if self._dialect.waits and not isinstance(lost, Unreachable):
                 await self._driver.aside(self._end_stalled)
                 self.held_up = await asyncio.to_thread(self._ask_what_holds_up)
