@@ -44,11 +44,11 @@ def test_a_port_that_another_program_has_is_named_before_anything_starts(tmp_pat
 
 
 def _parent(tmp_path: Path, work: str, count: int = 2) -> subprocess.Popen[bytes]:
-    """A process that keeps workers which do ``work`` (given ``number`` and ``tmp_path``)."""
+    """A process that keeps workers which do ``work`` (given ``number``, ``serves`` and ``tmp_path``)."""
     program = tmp_path / "parent.py"
     program.write_text(
-        "import os, pathlib, signal, sys, time\nfrom koinon.daemon.workers import Workers\n"
-        f"tmp_path = pathlib.Path({str(tmp_path)!r})\ndef work(number):\n{textwrap.indent(work, '    ')}\n"
+        "import os, pathlib, signal, sys, time\nfrom koinon.daemon import workers\nfrom koinon.daemon.workers import Workers\n"
+        f"tmp_path = pathlib.Path({str(tmp_path)!r})\ndef work(number, serves):\n{textwrap.indent(work, '    ')}\n"
         f"sys.exit(Workers({count}, work).run())\n"
     )
     return processes.start([sys.executable, program], log=tmp_path / "log")
@@ -88,6 +88,24 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
 def test_when_the_first_workers_can_not_start_it_ends_as_they_did(tmp_path: Path) -> None:
     parent = _parent(tmp_path, "if number == 2:\n    return 1\n" + _LIVE)
     assert parent.wait(PATIENCE_S) == 1
+
+
+def test_a_first_worker_that_takes_long_to_be_refused_ends_it_too(tmp_path: Path) -> None:
+    """Such as one whose database server can't be reached, and does not say so."""
+    parent = _parent(tmp_path, "workers._LONG_S = 0.1\ntime.sleep(0.3)\nreturn 1", 1)
+    assert parent.wait(PATIENCE_S) == 1
+
+
+def test_one_that_has_served_is_started_again_though_it_is_refused_then(tmp_path: Path) -> None:
+    """Its database server may be away."""
+    work = f"if any(tmp_path.glob('[0-9]-*')):\n    (tmp_path / 'again').touch()\n    return 1\nserves()\n{_WAIT}"
+    parent = _parent(tmp_path, f"signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})\n{work}", 1)
+    ((_, pid),) = _started(tmp_path, 1)
+    os.kill(pid, signal.SIGKILL)
+    wait_until("it was tried again", (tmp_path / "again").exists)
+    (tmp_path / "again").unlink()
+    wait_until("and again", (tmp_path / "again").exists)
+    assert processes.end(parent) == 0
 
 
 def test_what_a_worker_dies_of_is_said(tmp_path: Path) -> None:

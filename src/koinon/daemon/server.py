@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvloop
@@ -29,21 +30,27 @@ def run(settings: Settings, workers_wanted: int = 1) -> int:
         workers_wanted: processes that serve it; more than one need a database server.
     """
     if workers_wanted == 1:
-        return _be_a_zone(settings, worker=0)
+        return _be_a_zone(settings)
     logs.configure(settings.log)
     try:
         workers.require_possible(settings)
     except CloudError as error:
         sys.stderr.write(f"koinon: {error.text}\n")
         return 1
-    return workers.Workers(workers_wanted, lambda number: _be_a_zone(settings, worker=number)).run()
+    return workers.Workers(workers_wanted, lambda number, serves: _be_a_zone(settings, number, serves)).run()
 
 
-def _be_a_zone(settings: Settings, *, worker: int) -> int:
-    """Serve in this process; ``worker`` is its number, 0 if it is the only one on this machine that we know of."""
+def _be_a_zone(settings: Settings, worker: int = 0, serves: Callable[[], None] = lambda: None) -> int:
+    """Serve in this process; the exit code.
+
+    Args:
+        settings: complete.
+        worker: its number, 0 if it is the only one on this machine that we know of.
+        serves: is called once it does.
+    """
     logs.configure(settings.log, worker)
     try:
-        uvloop.run(_serve(settings, share_ports=worker > 0))
+        uvloop.run(_serve(settings, serves, share_ports=worker > 0))
     except CloudError as error:
         sys.stderr.write(f"koinon: {error.text}\n")
         return 1
@@ -53,7 +60,7 @@ def _be_a_zone(settings: Settings, *, worker: int) -> int:
     return 0
 
 
-async def _serve(settings: Settings, *, share_ports: bool) -> None:
+async def _serve(settings: Settings, serves: Callable[[], None], *, share_ports: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -68,6 +75,7 @@ async def _serve(settings: Settings, *, share_ports: bool) -> None:
     zone = Zone(settings, share_ports=share_ports)
     try:
         await zone.start()
+        serves()
         await stop.wait()
     finally:
         await zone.stop()

@@ -2,12 +2,13 @@
 
 Path:     server.py -> run() -> fork -> each worker is a server as any other; the kernel gives each its share of connections
 Holds:    a worker that ends is started again, later each time if it does not live long; SIGTERM and SIGINT end all, and no worker outlives
-          this process. When the first ones can't start, none is tried again.
+          this process. When one of the first can't start, however long it takes to find out, none is tried again.
 Not here: who does what in a zone of several processes (database/lease.py); that a worker may be killed (each keeps all in the database).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -28,9 +29,10 @@ _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 _PR_SET_PDEATHSIG: Final = 1
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 10.0
-#: A worker that lived so long is started again at once, and its zone has been served.
+#: A worker that lived so long is started again at once.
 _LONG_S: Final = 10.0
 _REFUSED: Final = 1
+_MOST_TOLD: Final = 65_536  #: bytes that a pipe holds
 
 
 def require_possible(settings: Settings) -> None:
@@ -59,10 +61,10 @@ class Workers:
 
     Args:
         count: how many.
-        work: what a worker does, given its number; returns its exit code.
+        work: what a worker does, given its number and what to call once it serves; returns its exit code.
     """
 
-    def __init__(self, count: int, work: Callable[[int], int]) -> None:
+    def __init__(self, count: int, work: Callable[[int, Callable[[], None]], int]) -> None:
         self._count = count
         self._work = work
         self._running: dict[int, tuple[int, float]] = {}  # process id -> number, when it began
@@ -70,7 +72,8 @@ class Workers:
         self._pause_s: dict[int, float] = {}
         self._stopping = False
         self._refused = False
-        self._has_served = False
+        self._told, self._tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # numbers of workers that serve
+        self._served: set[int] = set()
 
     def run(self) -> int:
         """Keep them running until a signal; the exit code."""
@@ -107,7 +110,7 @@ class Workers:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             if os.getppid() == parent:
-                code = self._work(number)
+                code = self._work(number, lambda: self._say_served(number))
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else _REFUSED
         except Exception:
@@ -115,6 +118,14 @@ class Workers:
         finally:
             sys.stderr.flush()
             os._exit(code)
+
+    def _say_served(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._tell, f"{number} ".encode())
+
+    def _hear_served(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._served |= set(map(int, os.read(self._told, _MOST_TOLD).split()))
 
     def _stop(self) -> None:
         self._stopping = True
@@ -132,8 +143,8 @@ class Workers:
             if number == 0 or self._stopping:
                 continue
             code, lived_s = os.waitstatus_to_exitcode(status), clock.monotonic_s() - began
-            self._has_served = self._has_served or lived_s > _LONG_S or code != _REFUSED
-            if code == _REFUSED and not self._has_served:  # it has said why
+            self._hear_served()
+            if code == _REFUSED and number not in self._served:  # it has said why
                 self._refused = True
                 self._stop()
                 continue
