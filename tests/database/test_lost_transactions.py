@@ -19,10 +19,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from harness import engines
+from koinon.database import commit
 from koinon.database.database import Database
 from koinon.database.dialects.protocol import Connection
+from koinon.database.state import CommitNotice
 from koinon.database.transactions import SharedTx, ZoneTx
+from koinon.database.write_group import GroupRun
+from koinon.database.write_session import WriteSession
 from koinon.errors import OutcomeUnknownError, UnavailableError
+from tests.database.test_processes import rename, until
 from tests.database.test_writer import add_user, assert_log_is_whole, user
 
 pytestmark = pytest.mark.engines("postgresql", "mariadb")  # what SQLite can lose is in test_writer.py
@@ -491,6 +496,7 @@ def test_a_commit_of_which_nothing_can_be_learned_is_said_to_be_unknown(
 
     async def test(trial: Trial) -> None:
         monkeypatch.setattr(trial.database._dialect, "doubt_patience_s", 0.5)
+        before = trial.database.state().position
         cutter.mode = "after"
         cutter.closed = True
         with pytest.raises(OutcomeUnknownError, match="Outcome unknown"):
@@ -498,11 +504,50 @@ def test_a_commit_of_which_nothing_can_be_learned_is_said_to_be_unknown(
         with pytest.raises(UnavailableError, match="can't be reached"):
             await trial.database.write_shared("add", add_user("refused"))
         cutter.closed = False
+        await until(lambda: trial.database.state().position == before + 2)  # those who follow the log need not wait for the next write
         assert (await trial.database.write_shared("add", add_user("later"))).value == 61
         assert "in-doubt" in names(trial)
         assert "refused" not in names(trial)
 
     trial(tmp_path / "koinon.db", test, through(cutter, tmp_path / "koinon.db"))
+
+
+def test_a_commit_that_fails_while_another_process_gets_its_number_hides_nothing_of_that_from_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers would drop the rows that ours was to change, and keep those that the other one has changed."""
+    ready, go_on = threading.Event(), threading.Event()
+    plain = commit.prepare
+
+    def held(session: WriteSession, run: GroupRun) -> None:
+        plain(session, run)
+        if threading.current_thread() is not threading.main_thread() and not ready.is_set():
+            ready.set()
+            go_on.wait(60)
+
+    async def test(trial: Trial) -> None:
+        database, other = trial.database, Database.open(engines.url(trial.path))
+        heard: list[CommitNotice] = []
+        database.on_commit(heard.append)
+        assert "user5" in names(trial)
+        number = trial.session_of(database._writer._session.connection)
+        monkeypatch.setattr(commit, "prepare", held)
+        other.start()
+        try:
+            ours = asyncio.create_task(database.write_shared("rename", rename("ours", 4)))
+            await asyncio.to_thread(ready.wait, 60)
+            trial.end_session(number)
+            await other.write_shared("rename", rename("theirs", 5))
+            assert "theirs" in names(trial)
+            await until(lambda: any(("user_pool", 5) in (notice.changed or ()) for notice in heard))
+            go_on.set()
+            await ours
+            assert {"ours", "theirs"} < names(trial)
+        finally:
+            go_on.set()
+            await other.close()
+
+    trial(tmp_path / "koinon.db", test)
 
 
 def test_a_commit_that_still_hangs_in_the_server_is_waited_for_before_it_is_looked_up(tmp_path: Path, engine: str) -> None:

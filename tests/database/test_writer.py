@@ -241,6 +241,21 @@ def test_a_position_that_was_moved_by_hand_is_not_written_over(tmp_path: Path) -
     with_database(tmp_path, test)
 
 
+def test_a_group_that_can_not_begin_leaves_no_transaction_open(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        with engines.by_hand(tmp_path / "koinon.db") as other:
+            other.execute("UPDATE zone_state SET id = 2")
+            with pytest.raises(InternalError):
+                await database.write_shared("add", add_user())
+            session = database._writer._session
+            assert not session.dialect.in_transaction(session.connection)
+            other.execute("UPDATE zone_state SET id = 1")
+        assert (await database.write_shared("add", add_user())).value == 0
+        assert_log_is_whole(database)
+
+    with_database(tmp_path, test)
+
+
 def test_a_slave_cannot_write_shared_tables_and_can_write_its_own(tmp_path: Path) -> None:
     async def test(database: Database) -> None:
         await database.write_zone("become slave", lambda tx: tx.set_membership(zone_id=5, role="slave", federation_id="f" * 32, epoch=1))

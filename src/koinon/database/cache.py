@@ -69,33 +69,44 @@ class _Table:
 
 
 class Notes:
-    """What each write group of this process changed, by ``write_seq``; left before its commit: no reader sees the state first."""
+    """What each write group of this process changed, by ``write_seq``; left before its COMMIT: no reader sees the state first.
+
+    If that fails, another process may have got the number before the note is taken back: a note counts for the state that ours leaves.
+    """
 
     def __init__(self) -> None:
-        self._changed: OrderedDict[int, frozenset[tuple[str, int]]] = OrderedDict()
+        self._left: OrderedDict[int, tuple[int, frozenset[tuple[str, int]]]] = OrderedDict()
 
-    def leave(self, write_seq: int, changed: frozenset[tuple[str, int]]) -> None:
-        self._changed[write_seq] = changed
-        self._changed.move_to_end(write_seq)
-        while len(self._changed) > _NOTES_KEPT:
-            self._changed.popitem(last=False)
+    def leave(self, state: ZoneState, changed: frozenset[tuple[str, int]]) -> None:
+        self._left[state.write_seq] = _mark(state), changed
+        self._left.move_to_end(state.write_seq)
+        while len(self._left) > _NOTES_KEPT:
+            self._left.popitem(last=False)
 
-    def holds(self, write_seq: int) -> bool:
-        """Whether the group is one of this process's own."""
-        return write_seq in self._changed
+    def holds(self, state: ZoneState) -> bool:
+        """Whether the group that left a state is one of this process's own."""
+        note = self._left.get(state.write_seq)
+        return note is not None and note[0] == _mark(state)
 
     def take_back(self, write_seq: int) -> None:
-        """The group was rolled back: its number will be given to another."""
-        self._changed.pop(write_seq, None)
+        """The group was rolled back, or may have been: its number will be given to another."""
+        self._left.pop(write_seq, None)
 
     def forget(self) -> None:
         """The database may be another one now (a copy took over): its numbers say nothing of what we wrote."""
-        self._changed.clear()
+        self._left.clear()
 
-    def between(self, after: int, until: int) -> Iterable[frozenset[tuple[str, int]]] | None:
-        """Notes of all groups in (after, until], None if one is missing."""
-        found = [self._changed.get(seq) for seq in range(after + 1, until + 1)] if until - after <= _NOTES_KEPT else [None]
-        return None if None in found else [note for note in found if note is not None]
+    def between(self, after: int, state: ZoneState) -> Iterable[frozenset[tuple[str, int]]] | None:
+        """Notes of all groups later than ``after`` up to the one that left a state, None if one is missing."""
+        if not 0 < state.write_seq - after <= _NOTES_KEPT or not self.holds(state):
+            return None
+        found = [self._left.get(seq) for seq in range(after + 1, state.write_seq + 1)]
+        return None if None in found else [note[1] for note in found if note is not None]
+
+
+def _mark(state: ZoneState) -> int:
+    """Tells a state from others that a group could have left under the same number."""
+    return hash((state.chain, state.recent))
 
 
 class Source(Protocol):
@@ -124,7 +135,7 @@ class RowCache:
         before, self.state = self.state, state
         if before is None or before.write_seq == state.write_seq:
             return
-        notes = self._notes.between(before.write_seq, state.write_seq) if state.write_seq > before.write_seq else None
+        notes = self._notes.between(before.write_seq, state)
         if notes is None and (by_others := recent.since(state, before.write_seq)) is not None:
             notes = [by_others]
         if notes is None:

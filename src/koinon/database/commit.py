@@ -29,7 +29,7 @@ def prepare(session: WriteSession, run: GroupRun) -> None:
         Lost: it would not.
     """
     session.require_transaction()
-    session.notes.leave(run.after.write_seq, frozenset(run.changes.touched))
+    session.notes.leave(run.after, frozenset(run.changes.touched))
 
 
 def done(session: WriteSession, run: GroupRun) -> None:
@@ -46,8 +46,9 @@ def failed(session: WriteSession, run: GroupRun, error: Exception) -> None:
     """
     session.rollback()
     durable = _look_up(session, run) if session.dialect.commit_in_doubt(session.connection) else False
-    if durable is False:
+    if not durable:
         session.notes.take_back(run.after.write_seq)
+    if durable is False:
         raise session.lost(error) from error
     log.error("commit failed in doubt", durable=durable, cause=str(error))
     if durable:

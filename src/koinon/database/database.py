@@ -96,6 +96,7 @@ class Database:
         self._reader_lost = ""  # why there is none now
         self._idle: list[Connection] = []  # readers for threads
         self._state = fence.newest(self._reader)
+        self._untold = self._state  # the newest that was seen to be the writer's own
         self._threads = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._listeners: list[Callable[[CommitNotice], None]] = []
         self._closed_listeners: list[Callable[[], None]] = []
@@ -306,6 +307,7 @@ class Database:
             if self._fence.reason:
                 self._end_serving()
                 return
+            self._others_committed(self._untold)
             if self._reader_lost or self._dialect.is_gone(self._reader):
                 await self._connect_reader()
             if self._state.write_seq != seen:
@@ -333,6 +335,7 @@ class Database:
         self._reader = reader
         self._cache.forget()
         self._notes.forget()
+        self._untold = state
         self._reader_lost = ""
         self._tell(CommitNotice(state, (), None))
         log.info("the database answers again")
@@ -396,9 +399,12 @@ class Database:
         self._tell(notice)
 
     def _others_committed(self, state: ZoneState) -> None:
-        """A state was seen; if it is our own, the writer is about to tell more."""
+        """A state was seen; if it is our own, the writer is about to tell more, unless it gets lost in doubt whether it is."""
         before = self._state.write_seq
-        if state.write_seq <= before or self._notes.holds(state.write_seq):
+        if state.write_seq <= before:
+            return
+        if self._notes.holds(state):
+            self._untold = state
             return
         if self._watch is not None:
             self._watch.others_write()

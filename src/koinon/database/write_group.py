@@ -13,14 +13,13 @@ import msgspec
 
 from koinon.database import group_log
 from koinon.database.cache import Changes
-from koinon.database.closed import Closed
 from koinon.database.jobs import Job
-from koinon.database.row_changes import Derivation, Different
+from koinon.database.row_changes import Derivation
 from koinon.database.state import LoggedCommit, ZoneState
 from koinon.database.statement_log import outcome_of
-from koinon.database.transactions import ApplyTx, Overtaken, SharedTx, ZoneTx
+from koinon.database.transactions import ApplyTx, SharedTx, ZoneTx
 from koinon.database.write_session import WriteSession
-from koinon.errors import ActionError, CloudError, InvalidError, ReusedError, UnavailableError
+from koinon.errors import ActionError, InvalidError, ReusedError, UnavailableError
 from koinon.statements.rendering import render
 from koinon.statements.schema import MAX_COMMIT_BYTES
 
@@ -72,11 +71,11 @@ class WriteGroup:
             Lost: nothing of it is left in the database.
             Closed: the database is another one than this process serves; nothing was done.
         """
-        state = self._begin()
-        if self._defers and self._dialect.waits:
-            take_along(self._jobs)
-        self._session.cache.advance(msgspec.structs.replace(state, write_seq=state.write_seq - 1))
         try:
+            state = self._begin()
+            if self._defers and self._dialect.waits:
+                take_along(self._jobs)
+            self._session.cache.advance(msgspec.structs.replace(state, write_seq=state.write_seq - 1))
             for job in self._jobs:
                 yield from self._run_job(job, state)
                 yield
@@ -93,16 +92,9 @@ class WriteGroup:
 
     def _begin(self) -> ZoneState:
         self._connection.defers = self._defers
-        try:
-            self._dialect.begin(self._connection)
-            self._connection.later("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1", ())
-            return self._session.read_state()
-        except Closed:
-            self._session.rollback()
-            raise
-        except self._dialect.driver_error as error:
-            self._session.rollback()
-            raise self._session.lost(error) from error
+        self._dialect.begin(self._connection)
+        self._connection.later("UPDATE zone_state SET write_seq = write_seq + 1 WHERE id = 1", ())
+        return self._session.read_state()
 
     def _finish(self, state: ZoneState) -> GroupRun:
         """Write the log for the jobs that made it, and see that nothing waits but COMMIT."""
@@ -135,8 +127,7 @@ class WriteGroup:
                 raise self._session.lost(error) from error
             if not alone:
                 connection.execute("ROLLBACK TO job")
-            known = isinstance(error, CloudError | Different | Overtaken) or not isinstance(error, self._dialect.driver_error)
-            job.error = error if known else UnavailableError(self._dialect.explain(error))
+            job.error = UnavailableError(self._dialect.explain(error)) if isinstance(error, self._dialect.driver_error) else error
         if not alone:
             connection.later("RELEASE SAVEPOINT job", ())
 
