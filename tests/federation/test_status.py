@@ -13,7 +13,7 @@ from koinon import clock
 from koinon.database.transactions import SharedTx, ZoneTx
 from koinon.federation import invitation, status
 from koinon.federation.applier import Status
-from koinon.federation.positions import SILENT_S, Positions
+from koinon.federation.positions import AWAY_S, SILENT_S, Positions
 from koinon.federation.reign import ReignRecord, sign, store
 from koinon.federation.replies import Reply
 from koinon.federation.stream import Feed
@@ -102,6 +102,8 @@ def test_the_master_calls_a_zone_ok_only_while_it_hears_of_it(tmp_path: Path, ti
         assert master_says(origin, positions=Positions(origin.database, lambda _tx: [1]))[1] == ("stuck", "the disk is full")
         time.pass_s(SILENT_S + 0.1)
         assert master_says(origin)[1] == ("silent", "the disk is full")
+        time.pass_s(AWAY_S)  # the stream may be noted by a process that was killed
+        assert master_says(origin)[1] == ("away", "the disk is full")
         await report(origin, 1)
         assert master_says(origin)[1] == ("ok", None)
 
