@@ -3,7 +3,7 @@
 Path:     admin socket -> join() -> the master's ca and join -> the snapshot loader -> this zone is a slave
 Holds:    the zone's key is on disk before the first request, so every step can be repeated; nothing in the database changes before the
           last transaction, which makes the rows and the membership true together. A zone that does not come, or only asked what coming
-          would change, tells the master, which shows it as invited again.
+          would change, tells the master, which shows it as invited again. Of attempts at several processes of it only the newest comes in.
 Not here: the master's side (membership.py); how a snapshot is loaded (snapshot.py); following the master from then on (the stream).
 """
 
