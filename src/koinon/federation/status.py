@@ -91,9 +91,11 @@ def _state(
     ago_s = _ago_s(held, now_ms)
     if held.trouble and ago_s <= SILENT_S:
         return "stuck", held.trouble
+    if ago_s > AWAY_S:
+        return "away", held.trouble
     if held.position.index < oldest:
         return "needs snapshot", held.trouble
-    if not follows or ago_s > AWAY_S:
+    if not follows:
         return "away", held.trouble
     return "ok" if ago_s <= SILENT_S else "silent", held.trouble
 
