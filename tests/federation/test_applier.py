@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from harness import engines
 from koinon import clock
 from koinon.database.database import Database
 from koinon.database.statement_log import read_commits
+from koinon.database.transactions import Overtaken
+from koinon.errors import UnavailableError
 from koinon.federation import applier as applier_module
 from koinon.federation import proof, snapshot_loading
-from koinon.federation.link import Interrupted, Refused
+from koinon.federation.link import Interrupted, LinkError, Refused
 from koinon.federation.retention import readable_from
 from koinon.federation.rollback import read_proof
 from koinon.statements.commits import Position
@@ -94,7 +97,7 @@ def test_while_the_master_is_away_reads_go_on_and_the_return_is_by_itself(tmp_pa
         assert seen(copy.database)["user_pool"] == []
         copy.link.up = True
         await equal(origin, copy)
-        assert copy.applier.status().state == "ok"
+        await until(lambda: copy.applier.status().state == "ok")
 
     run(tmp_path, test)
 
@@ -179,7 +182,7 @@ def test_what_is_edited_by_hand_while_the_zone_runs_is_noticed_though_the_right_
         assert told in copy.applier.status().last_error
         await origin.add_users(1)
         await equal(origin, copy)
-        assert copy.applier.status().state == "ok"
+        await until(lambda: copy.applier.status().state == "ok")
 
     run(tmp_path, test)
 
@@ -218,6 +221,76 @@ def test_differences_that_come_back_leave_the_zone_stuck_but_readable(tmp_path: 
         assert states[-1] == "stuck"
         assert len(seen(copy.database)["user_pool"]) >= 3
         await equal(origin, copy)
+
+    run(tmp_path, test)
+
+
+def test_a_zone_that_can_not_write_stays_stuck_until_it_can_and_tells_the_master_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(origin: Origin, copy: Copy) -> None:
+        states, told, attempts = [], [], 0
+        apply, hear, room = copy.database.apply, origin.positions.heard, False
+
+        async def full(name: str, job: Any) -> Any:
+            nonlocal attempts
+            if not room and name == "log":
+                attempts += 1
+                states.append(copy.applier.status().state)
+                raise UnavailableError("the disk is full")
+            return await apply(name, job)
+
+        def heard(zone_id: int, position: Position, trouble: str = "") -> None:
+            told.append(trouble)
+            hear(zone_id, position, trouble)
+
+        monkeypatch.setattr(copy.database, "apply", full)
+        monkeypatch.setattr(origin.positions, "heard", heard)
+        await origin.add_users(5)
+        copy.follow()
+        await until(lambda: attempts >= 4)
+        assert states == ["connecting"] + ["stuck"] * (attempts - 1)
+        assert set(told[1:]) == {"the disk is full"}
+        room = True
+        await equal(origin, copy)
+        await until(lambda: told[-1] == "")
+
+    run(tmp_path, test)
+
+
+def test_a_resync_ends_the_wait_of_a_zone_that_is_stuck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applier_module, "FIRST_WAIT_S", 3600.0)
+    monkeypatch.setattr(applier_module, "LONGEST_HINDERED_S", 3600.0)
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        apply, room = copy.database.apply, False
+
+        async def full(name: str, job: Any) -> Any:
+            if not room:
+                raise UnavailableError("the disk is full")
+            return await apply(name, job)
+
+        monkeypatch.setattr(copy.database, "apply", full)
+        await origin.add_users(5)
+        copy.follow()
+        await until(lambda: copy.applier.status().state == "stuck")
+        with pytest.raises(UnavailableError, match="the disk is full"):
+            await copy.applier.resync()
+        room = True
+        await copy.applier.resync()
+        await origin.add_users(1)
+        await equal(origin, copy)
+        await until(lambda: copy.applier.status().state == "ok")
+
+    run(tmp_path, test)
+
+
+def test_a_resync_says_why_the_master_does_not_answer(tmp_path: Path) -> None:
+    async def test(_origin: Origin, copy: Copy) -> None:
+        copy.link.up = False
+        copy.follow()
+        with pytest.raises(LinkError, match="the cable is cut"):
+            await copy.applier.resync()
 
     run(tmp_path, test)
 
@@ -364,6 +437,45 @@ def test_a_zone_that_is_ahead_keeps_its_own_in_a_file_when_an_operator_makes_it_
         await equal(origin, copy)
         (kept,) = (copy.state_dir / "forked").iterdir()
         assert f"statements {common + 1} to" in kept.read_text()
+        assert "own" in kept.read_text()
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("masters_log_goes_on", [False, True])
+def test_also_at_a_process_that_has_not_heard_yet_that_the_zone_is_ahead_or_forked(tmp_path: Path, masters_log_goes_on: bool) -> None:
+    """As the one that has just got the lease."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await go_ahead(origin, copy)
+        await copy.stop()
+        await copy.database.close()
+        copy.open()
+        if masters_log_goes_on:
+            await origin.add_users(9)
+        copy.follow()
+        with contextlib.suppress(Overtaken):  # a forked zone does by itself what it is told to
+            await copy.applier.resync()
+        await equal(origin, copy)
+        (kept,) = (copy.state_dir / "forked").iterdir()
+        assert "own" in kept.read_text()
+
+    run(tmp_path, test)
+
+
+def test_a_zone_that_forked_and_could_not_say_so_keeps_its_own_when_it_is_told_to_go_on(tmp_path: Path) -> None:
+    """As when the disk was full, and an operator has made space."""
+
+    async def test(origin: Origin, copy: Copy) -> None:
+        await go_ahead(origin, copy)
+        (copy.state_dir / "forked").write_text("in the way")
+        await origin.add_users(9)
+        await until(lambda: copy.applier.status().state == "stuck")
+        (copy.state_dir / "forked").unlink()
+        with contextlib.suppress(Overtaken):
+            await copy.applier.resync()
+        await equal(origin, copy)
+        (kept,) = (copy.state_dir / "forked").iterdir()
         assert "own" in kept.read_text()
 
     run(tmp_path, test)

@@ -16,6 +16,7 @@ from koinon.federation.invitation import InvitationError, Token
 from koinon.federation.joining import ClashError, Joined
 from koinon.federation.keys import KeyStore, certified_key, is_signed_by, raw_public_key, read_private_key
 from koinon.federation.link import Link, LinkError, Refused
+from koinon.federation.snapshot_staging import Superseded
 from koinon.identity import zones
 from tests.federation.members import Zone, master_at, run, user, zone_at
 
@@ -155,6 +156,70 @@ def test_a_zone_that_was_refused_is_shown_as_invited_and_may_come_after_all(tmp_
             assert trust_of(master, 100).trust == "INVITED"
             await zone.joining(master).join(token, replace=True)
             assert trust_of(master, 100).trust == "ENROLLED"
+
+    run(test)
+
+
+def test_of_two_who_join_with_one_line_at_two_processes_the_newer_comes_and_the_older_says_nothing_to_the_master(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with master_at(tmp_path / "a") as master, zone_at(tmp_path / "b") as zone:
+            token = (await master.membership.invite("branch", None)).token
+            older, newer = zone.joining(master), zone.joining(master)
+            loads, goes_on = asyncio.Event(), asyncio.Event()
+            load = newer._load_snapshot
+
+            async def slow(*given: Any, **named: Any) -> Any:
+                loads.set()
+                await goes_on.wait()
+                return await load(*given, **named)
+
+            async def overtaken(*_given: Any, **_named: Any) -> Any:
+                joining.append(asyncio.create_task(newer.join(token)))
+                await loads.wait()
+                raise Superseded
+
+            newer._load_snapshot = slow
+            joining: list[asyncio.Task[Joined]] = []
+            older._load_snapshot = overtaken
+            with pytest.raises(ActionError, match="has begun to join since"):
+                await older.join(token)
+            assert trust_of(master, 100).trust == "ENROLLED"
+            goes_on.set()
+            assert (await joining[0]).zone_id == 100
+            assert trust_of(master, 100).trust == "ENROLLED"
+            assert zone.database.state().role == "slave"
+
+    run(test)
+
+
+def test_an_older_attempt_to_join_does_not_come_in_once_a_newer_one_has_begun(tmp_path: Path) -> None:
+    """Else the newer one, should it fail, would tell the master that the zone does not come."""
+
+    async def test() -> None:
+        async with master_at(tmp_path / "a") as master, zone_at(tmp_path / "b") as zone:
+            token = (await master.membership.invite("branch", None)).token
+            older, newer = zone.joining(master), zone.joining(master)
+            load, loads, ends = older._load_snapshot, asyncio.Event(), asyncio.Event()
+
+            async def broken(*_given: Any, **_named: Any) -> Any:
+                loads.set()
+                await ends.wait()
+                raise LinkError("it broke")
+
+            async def late(*given: Any, **named: Any) -> Any:
+                joining.append(asyncio.create_task(newer.join(token)))
+                await loads.wait()
+                return await load(*given, **named)
+
+            newer._load_snapshot, older._load_snapshot = broken, late
+            joining: list[asyncio.Task[Joined]] = []
+            with pytest.raises(ActionError, match="has begun to join since"):
+                await older.join(token)
+            ends.set()
+            with pytest.raises(UnavailableError, match="it broke"):
+                await joining[0]
+            assert (zone.database.state().role, trust_of(master, 100).trust) == ("standalone", "INVITED")
+            assert (await zone.joining(master).join(token)).zone_id == 100
 
     run(test)
 

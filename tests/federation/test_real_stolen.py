@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from koinon.federation.assertion import Signer
 from koinon.federation.call_channel import CallChannel
 from koinon.federation.keys import KeyStore, client_context
 from koinon.federation.link import Link, LinkError, Refused
-from koinon.wire.messages import SnapshotRequest, encode
+from koinon.wire.messages import Manifest, SignedManifest, SnapshotRequest, decode, encode
 from koinon.wire.redirects import PATH, SIGN_OF_LIFE, Redirect
 
 pytestmark = pytest.mark.engines
@@ -147,6 +148,35 @@ def test_more_channels_than_a_zone_may_have_are_refused_and_said_once(zones: Fed
 
     run(test)
     assert told(zones.master, "a zone opens too many channels") == 1
+
+
+def test_of_one_zones_downloads_the_newest_is_sent_on_and_the_master_makes_no_noise_about_the_others(zones: Federation) -> None:
+    """The zone that an older one was sent to hears that it broke off; the connection goes also if nobody reads from it."""
+    client = zones.client(zones.master)
+    for number in range(8):  # more than the kernel holds of a connection that nobody reads
+        client.user.update(client.user.allocate(f"large{number}", "x", "public", []), f'NOTE="{secrets.token_hex(1_500_000)}"', 0)
+
+    async def size(response: aiohttp.ClientResponse) -> int:
+        return sum([len(data) async for data in response.content.iter_any()])
+
+    async def test() -> None:
+        async with thief(zones) as link:
+            body = encode(SnapshotRequest(zones.master.status()["position"], ""))
+            answer = await link.request("POST", "/federation/v1/snapshot", body, timeout_s=60)
+            manifest = decode(Manifest, decode(SignedManifest, answer.expect()).payload)
+            path = f"/federation/v1/snapshot/{manifest.snapshot_id}?offset=0"
+            async with link.stream(path, silence_s=60) as first:
+                assert await first.content.readany()
+                async with link.stream(path, silence_s=60) as second:
+                    assert await second.content.readany()
+                    with pytest.raises((LinkError, aiohttp.ClientError)):
+                        await asyncio.wait_for(size(first), 60)
+                    async with link.stream(path, silence_s=60) as third:
+                        assert await size(third) == manifest.size
+
+    run(test)
+    for noise in ("Traceback", "ASGI callable"):
+        assert told(zones.master, noise) == 0
 
 
 def test_a_zone_that_asks_for_snapshot_after_snapshot_gets_few_and_another_gets_its_own(zones: Federation) -> None:

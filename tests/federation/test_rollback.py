@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from koinon.federation import remembered
 from koinon.federation.rollback import RollbackGuard
 from koinon.federation.stream import Feed
 from koinon.statements.commits import Head
@@ -103,6 +105,19 @@ def test_a_backup_of_before_the_last_acceptance_counts_on_from_what_was_lost(tmp
         assert origin.guard.losses == 4
         assert await show(origin, index + 5, losses=3) == ""
         assert await show(origin, index + 5, losses=4)
+
+    run(tmp_path, test)
+
+
+def test_a_halt_of_before_losses_were_counted_outlives_the_upgrade(tmp_path: Path) -> None:
+    async def test(origin: Origin) -> None:
+        head = origin.database.state().head
+        kept = msgspec.msgpack.encode([head, 1, head.position.index - 2])
+        await origin.database.write_zone("as it was kept", lambda tx: remembered.remember(tx, "rollback", kept))
+        origin.serve()
+        assert f"over index {head.position.index}" in str(origin.guard.halted)
+        await origin.guard.accept_loss()
+        assert origin.guard.losses == 1
 
     run(tmp_path, test)
 

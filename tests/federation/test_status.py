@@ -13,9 +13,10 @@ from koinon import clock
 from koinon.database.transactions import SharedTx, ZoneTx
 from koinon.federation import invitation, status
 from koinon.federation.applier import Status
-from koinon.federation.positions import SILENT_S, Positions
+from koinon.federation.positions import AWAY_S, SILENT_S, Positions
 from koinon.federation.reign import ReignRecord, sign, store
 from koinon.federation.replies import Reply
+from koinon.federation.retention import Retention
 from koinon.federation.stream import Feed
 from koinon.statements.commits import Position
 from koinon.statements.schema import PoolRow
@@ -102,8 +103,23 @@ def test_the_master_calls_a_zone_ok_only_while_it_hears_of_it(tmp_path: Path, ti
         assert master_says(origin, positions=Positions(origin.database, lambda _tx: [1]))[1] == ("stuck", "the disk is full")
         time.pass_s(SILENT_S + 0.1)
         assert master_says(origin)[1] == ("silent", "the disk is full")
+        time.pass_s(AWAY_S)  # the stream may be noted by a process that was killed
+        assert master_says(origin)[1] == ("away", "the disk is full")
         await report(origin, 1)
         assert master_says(origin)[1] == ("ok", None)
+
+    run(tmp_path, test)
+
+
+def test_a_zone_that_is_gone_for_longer_than_the_log_reaches_is_away_and_not_about_to_come(tmp_path: Path, time: Clock) -> None:
+    async def test(origin: Origin) -> None:
+        await record(origin, 1)
+        await report(origin, 1)
+        await origin.add_users(40)
+        await Retention(origin.database, keep=5, cap=10, low_water=lambda _tx: None, pin=lambda _tx: None).purge()
+        assert master_says(origin)[1] == ("needs snapshot", None)
+        time.pass_s(AWAY_S + 0.1)
+        assert master_says(origin)[1] == ("away", None)
 
     run(tmp_path, test)
 

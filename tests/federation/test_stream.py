@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from koinon import clock
 from koinon.database.statement_log import head_at, read_commits
+from koinon.errors import UnavailableError
 from koinon.federation import frame_store
 from koinon.federation.frame_store import FrameStore, StreamEnded, read_range
 from koinon.federation.replies import Reply
 from koinon.federation.retention import cut, readable_from
-from koinon.federation.stream import LogStream
+from koinon.federation.stream import Feed, LogStream
 from koinon.statements.chain import verify_run
 from koinon.statements.commits import GENESIS, Head, Position
-from koinon.wire.frames import CommitsFrame, Frame, Heartbeat, Reader
+from koinon.wire.frames import CommitsFrame, Frame, Heartbeat, Reader, ZoneReport
 from koinon.wire.messages import Locate, MessageError, Point, PositionReport, encode, refusal
-from tests.federation.copies import FEDERATION, Copy, Origin, add_user, federation, pump, until
+from tests.federation.copies import FEDERATION, HEARTBEAT_S, Copy, Origin, add_user, federation, pump, until
 
 RUN = "a" * 32
 
@@ -63,6 +64,32 @@ async def frames(origin: Origin, pieces: AsyncIterator[bytes], until_index: int)
                 if isinstance(frame[0], CommitsFrame) and frame[0].commits[-1].last_idx >= until_index:
                     return found
     return found
+
+
+def test_while_the_database_is_away_the_missing_heartbeats_are_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def test(origin: Origin, _copy: Copy) -> None:
+        asked, away = 0, False
+
+        def reports() -> tuple[ZoneReport, ...]:
+            nonlocal asked
+            asked += 1
+            if away:
+                raise UnavailableError("The database does not answer.")
+            return ()
+
+        feed = Feed(origin.database, lambda: origin.private_key, origin.guard, heartbeat_s=HEARTBEAT_S, reports=reports)
+        assert isinstance(feed.open(1, query(GENESIS)), LogStream)
+        before, away = feed.beat, True
+        beating = asyncio.create_task(feed.keep_beating())
+        await until(lambda: asked >= 5)
+        away = False
+        await until(lambda: feed.beat != before)
+        beating.cancel()
+
+    run(tmp_path, test)
+    said = capsys.readouterr().out
+    assert said.count("no heartbeat made") == said.count("The database does not answer.") == 1
+    assert "Traceback" not in said
 
 
 def test_who_is_refused_hears_why(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from koinon.federation.listener import ABORT
+
 MAX_HEAD_BYTES: Final = 64 * 1024
 #: Silence in the middle of a request, or before the first one, after which the connection is closed.
 SILENT_S: Final = 30.0
@@ -53,6 +55,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"now": self.transport.abort}}
         self._in_head = self._unfinished = True
 
     def on_headers_complete(self) -> None:

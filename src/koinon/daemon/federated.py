@@ -304,7 +304,10 @@ class Federated:
                 log.debug("not agreed with the other processes, will retry", error=str(error))
 
     def following(self) -> Following:
-        """How following the master goes, in whichever process does it; ``silent`` as soon as its silence makes us refuse shared writes."""
+        """How following the master goes, in whichever process does it.
+
+        ``silent`` is the bound at which shared writes are refused. They still go through in a process whose own channel hears the master.
+        """
         found, bound_s = self._followed(), self._settings.federation.master_silent_s
         if found.state != "ok" or found.silence_s is None or found.silence_s <= bound_s:
             return found

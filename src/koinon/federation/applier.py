@@ -34,7 +34,7 @@ from koinon.federation.snapshot_file import SnapshotError
 from koinon.federation.snapshot_loading import load
 from koinon.statements.commits import Head, Position
 from koinon.wire.frames import ZoneReport
-from koinon.wire.messages import Located, SignedFrame
+from koinon.wire.messages import Located, Reason, SignedFrame
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +43,10 @@ State = Literal["connecting", "ok", "silent", "forked", "needs snapshot", "ahead
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 5.0
 LONGEST_STUCK_S: Final = 300.0
+#: Where the disk is full or the database away: trying again costs little, and what was in the way may be gone.
+LONGEST_HINDERED_S: Final = 30.0
+#: An attempt says by then what the master answers; each of its steps has a bound of its own.
+_ANSWER_S: Final = 60.0
 #: Differences within this time count together: the first two are healed at once, from then on the zone backs off.
 FAILURES_WITHIN_S: Final = 600.0
 FAILURES_HEALED: Final = 2
@@ -126,7 +130,18 @@ class Applier:
         self._attempts = 0
         self._state: State = "connecting"
         self._last_error = ""
-        self._intake = Intake(database, self._turn, heartbeat_s=heartbeat_s, batch_statements=batch_statements, on_ok=self._going)
+        self._declined_as: Reason | None = None  # in this attempt, or the last one
+        self._answered = asyncio.Event()  # the master has answered in this attempt, or it has ended
+        self._pausing = False
+        self._woken = asyncio.Event()
+        self._intake = Intake(
+            database,
+            self._turn,
+            heartbeat_s=heartbeat_s,
+            batch_statements=batch_statements,
+            on_ok=self._going,
+            trouble=lambda: self._last_error if self._state == "stuck" else "",
+        )
 
     def silence_s(self) -> float | None:
         """Seconds since the master's last sign of life, None if there was none since this process started."""
@@ -154,9 +169,8 @@ class Applier:
         self._intake.run_id = secrets.token_hex(16)  # another process of this zone may have followed meanwhile: we are the newer one again
         self._state, self._last_error, self._attempts = "connecting", "", 0
         while True:
-            wait_s = await self._attempt()
-            if wait_s:
-                await asyncio.sleep(wait_s)
+            if wait_s := await self._attempt():
+                await self._pause(wait_s)
 
     async def resync(self) -> Head:
         """Take over a fresh snapshot of the master, because an operator asked for it. What only this zone holds is kept in a file.
@@ -168,11 +182,50 @@ class Applier:
         """
         self._failures.clear()
         master = self._master()
-        if self._state in ("ahead", "forked"):  # its history may have to go; any other zone never goes back
-            left = self._database.state().head
-            located = await forks.find_ancestor(master.link, self._database, self._proof())
-            return await self._leave_history(master, left, located)
-        return await self._load_snapshot(master)
+        try:
+            if await self._why_declined() in ("ahead", "forked"):  # its history may have to go; any other zone never goes back
+                left = self._database.state().head
+                located = await forks.find_ancestor(master.link, self._database, self._proof())
+                return await self._leave_history(master, left, located)
+            return await self._load_snapshot(master)
+        finally:
+            self._wake()
+
+    async def _why_declined(self) -> Reason | None:
+        """Why the master does not stream to this zone, None if it does. What it said before a pause may be true no more: it is asked anew.
+
+        Raises:
+            LinkError: it does not answer.
+        """
+        if self._pausing:
+            self._answered.clear()
+            self._wake()
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._answered.wait()
+        except TimeoutError:
+            raise LinkError("the master has not said whether it knows this zone's history") from None
+        if self._declined_as is None and not self._intake.streamed:
+            raise LinkError(self._last_error)
+        return self._declined_as
+
+    def _wake(self) -> None:
+        """End a pause."""
+        if self._pausing:
+            self._woken.set()
+
+    async def _pause(self, wait_s: float) -> bool:
+        """Wait, but no longer than until somebody has reason to try at once; whether that was so."""
+        self._answered.set()
+        self._woken.clear()
+        self._pausing = True
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._woken.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._pausing = False
 
     # One attempt ------------------------------------------------------------------------------------------------------
 
@@ -182,6 +235,8 @@ class Applier:
         Returns:
             Seconds to wait before the next attempt.
         """
+        self._answered.clear()
+        self._declined_as, self._intake.streamed = None, False
         try:
             master = self._master()
         except UnavailableError as error:
@@ -201,31 +256,40 @@ class Applier:
         except LinkError as error:
             return self._again("connecting", str(error), LONGEST_WAIT_S)
         except SnapshotError as error:
-            return await self._stuck(master, str(error))
+            return await self._stuck(str(error), LONGEST_STUCK_S)
         except CloudError as error:
-            return await self._stuck(master, error.text)
+            return await self._stuck(error.text, LONGEST_HINDERED_S)
         except OSError as error:
-            return await self._stuck(master, f"{error.filename or self._state_dir}: {error.strerror or error}")
+            return await self._stuck(f"{error.filename or self._state_dir}: {error.strerror or error}", LONGEST_HINDERED_S)
         except Exception as error:  # a fault of ours must not end the copying for good
             log.exception("following failed")
-            return await self._stuck(master, f"{type(error).__name__}: {error}")
+            return await self._stuck(f"{type(error).__name__}: {error}", LONGEST_STUCK_S)
         return 0.0
 
-    async def _stuck(self, master: Master, error: str) -> float:
+    async def _stuck(self, error: str, longest_s: float) -> float:
         """It is here that something is wrong: wait for longer each time, and have the master know why."""
-        await self._complain(master, self._again("stuck", error, LONGEST_STUCK_S))
+        await self._complain(self._again("stuck", error, longest_s))
         return 0.0
 
-    async def _complain(self, master: Master, wait_s: float) -> None:
-        """Wait, and meanwhile tell the master what stops us, at least as often as one reports that follows."""
-        until = clock.monotonic_s() + wait_s
-        while (left_s := until - clock.monotonic_s()) > 0:
+    async def _complain(self, wait_s: float) -> bool:
+        """As ``_pause``, and meanwhile tell the master what stops us, at least as often as one reports that follows."""
+        telling = asyncio.create_task(self._keep_telling())
+        try:
+            return await self._pause(wait_s)
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+    async def _keep_telling(self) -> None:
+        while True:
             with contextlib.suppress(LinkError, CloudError):
-                await report(master.link, self._database.state().head, self._last_error)
-            await asyncio.sleep(min(left_s, REPORT_AT_LEAST_EVERY_S))
+                await report(self._master().link, self._database.state().head, self._last_error)
+            await asyncio.sleep(REPORT_AT_LEAST_EVERY_S)
 
     async def _declined(self, master: Master, declined: Declined) -> float:
         """The master does not stream to us: do what its reason asks for."""
+        self._declined_as = declined.reason
+        self._answered.set()
         match declined.reason:
             case "needs snapshot":
                 self._enter("needs snapshot", declined.error)
@@ -249,9 +313,12 @@ class Applier:
 
     async def _leave_history(self, master: Master, left: Head, located: Located) -> Head:
         """Keep what only we hold in a file, then take over the master's history in place of the one that ends at ``left``."""
-        kept = await forks.set_aside(self._database, self._state_dir / "forked", max(0, located.index))
-        log.error("this zone's history is not the master's", common_index=located.index, own_statements=str(kept) if kept else "none")
-        head = await self._load_snapshot(master, leaves=left)
+        async with self._turn:
+            if self._database.state().head != left:
+                raise Overtaken(f"this zone is no longer at {left.position}")
+            kept = await forks.set_aside(self._database, self._state_dir / "forked", max(0, located.index))
+            log.error("this zone's history is not the master's", common_index=located.index, own_statements=str(kept) if kept else "none")
+            head = await self._load(master, left, at_least=0)
         self._last_error = f"This zone had left the master's history after index {located.index}." + (f" Its own: {kept}." if kept else "")
         return head
 
@@ -266,24 +333,22 @@ class Applier:
         log.error("this zone differs from the master", cause=str(difference), position=str(position), times=count)
         if count > FAILURES_HEALED:
             self._enter("stuck", f"{difference} ({count} times; a snapshot did not help for long)")
-            await self._complain(master, min(LONGEST_STUCK_S, LONGEST_WAIT_S * 2.0 ** (count - FAILURES_HEALED)))
+            if await self._complain(min(LONGEST_STUCK_S, LONGEST_WAIT_S * 2.0 ** (count - FAILURES_HEALED))):
+                return 0.0  # an operator has one loaded
         await self._load_snapshot(master)
         self._last_error = f"{difference}; healed by a snapshot."
         return 0.0
 
-    async def _load_snapshot(self, master: Master, *, leaves: Head | None = None) -> Head:
-        """Take over a snapshot. This zone goes back behind nothing that it has shown, but to leave the history that ends at ``leaves``."""
+    async def _load_snapshot(self, master: Master) -> Head:
+        """Take over a snapshot; this zone goes back behind nothing that it has shown."""
         async with self._turn:
-            head = leaves or self._database.state().head
-            return await load(
-                master.link,
-                self._database,
-                self._state_dir / "snapshots" / "loading",
-                master_key=master.key,
-                at_least=0 if leaves else head.position.index,
-                leaves=head,
-                also=proof.drop,
-            )
+            head = self._database.state().head
+            return await self._load(master, head, at_least=head.position.index)
+
+    async def _load(self, master: Master, head: Head, *, at_least: int) -> Head:
+        """Take over a snapshot in place of the history that ends at ``head``. Hold ``_turn``."""
+        directory = self._state_dir / "snapshots" / "loading"
+        return await load(master.link, self._database, directory, master_key=master.key, at_least=at_least, leaves=head, also=proof.drop)
 
     def _proof(self) -> SignedFrame:
         with self._database.read() as tx:
@@ -315,6 +380,7 @@ class Applier:
     def _going(self) -> None:
         """The master streams to us and what it sends fits."""
         self._attempts = 0
+        self._answered.set()
         if self._state != "ok":
             log.info("following the master", position=str(self._database.state().head.position))
             if self._state == "connecting":

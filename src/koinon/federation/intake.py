@@ -73,18 +73,27 @@ class Intake:
         turn: held while this zone's position is moved.
         heartbeat_s: how often the master speaks.
         batch_statements: how many statements to apply in one transaction, about.
-        on_ok: called when a frame has been taken.
+        on_ok: called when a batch was applied, and at a heartbeat if there is nothing to apply.
+        trouble: why this zone could not go on so far, empty if it could.
 
     Attributes:
         run_id: 32 hex digits, random; of two that follow as this zone the master serves the one that it heard of last.
         connected: whether a stream is open.
+        streamed: whether the master has agreed to stream to us since somebody set this to False.
         heard_at: when the master last spoke, on the monotonic clock; None if it never did.
         master_head: the position that it last named.
         zones: what it last said of all zones.
     """
 
     def __init__(
-        self, database: Database, turn: asyncio.Lock, *, heartbeat_s: float, batch_statements: int, on_ok: Callable[[], None]
+        self,
+        database: Database,
+        turn: asyncio.Lock,
+        *,
+        heartbeat_s: float,
+        batch_statements: int,
+        on_ok: Callable[[], None],
+        trouble: Callable[[], str] = str,
     ) -> None:
         self._database = database
         self._turn = turn
@@ -92,6 +101,7 @@ class Intake:
         self._silence_s = max(_SILENT_LEAST_S, _SILENT_BEATS * heartbeat_s)
         self._batch_statements = batch_statements
         self._on_ok = on_ok
+        self._trouble = trouble
         self._waiting: deque[tuple[LoggedCommit, int]] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
@@ -101,7 +111,7 @@ class Intake:
         self._proof_index = 0
         self._stored_index = -1
         self._clock_ahead_ms = 0
-        self.connected = False
+        self.connected = self.streamed = False
         self.heard_at: float | None = None
         self.master_head: Position | None = None
         self.zones: tuple[ZoneReport, ...] = ()
@@ -135,7 +145,7 @@ class Intake:
         async with link.stream(LOG_PATH + query, silence_s=self._silence_s) as response:
             if response.status != 200:
                 raise _declined(response.status, await response.content.read(_CHUNK))
-            self.connected = True
+            self.connected = self.streamed = True
             try:
                 await _first_to_end(
                     self._apply_waiting(head),
@@ -155,7 +165,8 @@ class Intake:
                     if isinstance(body, CommitsFrame):
                         head = self._take(body, head)
                     self._note(body, SignedFrame(payload, signature), len(payload))
-                    self._on_ok()
+                    if isinstance(body, Heartbeat) and not self._waiting and body.head_index <= head.position.index:
+                        self._on_ok()
             except FrameError as error:
                 raise Interrupted(f"the stream can't be read on: {error}") from error
             while self._waiting_bytes > _WAITING_BYTES:
@@ -201,6 +212,7 @@ class Intake:
             batch = asyncio.ensure_future(self._apply_batch(head))
             batch.add_done_callback(_look_at)
             head = await asyncio.shield(batch)
+            self._on_ok()  # not when it comes: a zone that can't apply it is not well
             self._moved.set()
 
     async def _apply_batch(self, head: Head) -> Head:
@@ -243,7 +255,7 @@ class Intake:
         while True:
             self._moved.clear()
             try:
-                await report(link, self._database.state().head)
+                await report(link, self._database.state().head, self._trouble())
                 await asyncio.sleep(_REPORT_PAUSE_S)
             except LinkError:
                 await asyncio.sleep(_RETRY_S)

@@ -3,7 +3,7 @@
 Path:     admin socket -> join() -> the master's ca and join -> the snapshot loader -> this zone is a slave
 Holds:    the zone's key is on disk before the first request, so every step can be repeated; nothing in the database changes before the
           last transaction, which makes the rows and the membership true together. A zone that does not come, or only asked what coming
-          would change, tells the master, which shows it as invited again.
+          would change, tells the master, which shows it as invited again. Of attempts at several processes of it only the newest comes in.
 Not here: the master's side (membership.py); how a snapshot is loaded (snapshot.py); following the master from then on (the stream).
 """
 
@@ -101,10 +101,19 @@ class Plan(msgspec.Struct, frozen=True):
     other_owners: list[str]
 
 
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """This zone's newest attempt to join, at whichever of its processes: that one alone may come in, and says whether the zone comes."""
+
+    id: str
+    federation_id: str
+    zone_id: int
+
+
 class Entry(msgspec.Struct, frozen=True):
     """What a zone has once the master has let it in, and before it comes."""
 
     token: Token
+    attempt: Attempt
     link: Link
     reply: JoinReply
     newest: ReignRecord
@@ -221,7 +230,8 @@ class Joining:
         if self._endpoint != "-":
             check_address(self._endpoint, "own endpoint")
         key = await asyncio.to_thread(self._store.first_zone_key)
-        instance = await self._database.write_zone("federation join: instance id", _instance)
+        attempt = Attempt(secrets.token_hex(16), token.federation_id, token.zone_id)
+        instance = await self._database.write_zone("federation join: begin", lambda tx: _begin(tx, attempt))
         request = JoinRequest(
             token.zone_id, token.secret, raw_public_key(key.public_key()), instance, self._endpoint, self._federation_endpoint
         )
@@ -240,15 +250,14 @@ class Joining:
             try:
                 reply = await _ask_to_join(link, request)
             except Interrupted:
-                await _withdraw(link)  # the master may have heard us
+                await self._withdraw(link, attempt)  # the master may have heard us
                 raise
             try:
                 certificate, newest = _check_reply(reply, token, ca, request.public_key)
                 epoch = newest.epoch
-                yield Entry(token, link, reply, newest, ca, certificate, instance)
+                yield Entry(token, attempt, link, reply, newest, ca, certificate, instance)
             finally:
-                if self._database.state().role == "standalone":
-                    await _withdraw(link)
+                await self._withdraw(link, attempt)
         except LinkError as error:
             raise UnavailableError(f"The master that sent the invitation can't be used: {str(error).rstrip('.')}.") from error
         except SnapshotError as error:
@@ -260,6 +269,20 @@ class Joining:
         finally:
             if link is not None:
                 await link.close()
+
+    async def _withdraw(self, link: Link, attempt: Attempt) -> None:
+        """Tell the master that this zone does not come, unless it is in, or a newer attempt by the same invitation says what it does.
+
+        If the master can't be told, it shows the zone as let in until it joins or is revoked.
+        """
+        try:
+            with self._database.read() as tx:
+                newest = _newest_attempt(tx)
+                if tx.state.role != "standalone" or (newest != attempt and _way(newest) == _way(attempt)):
+                    return
+            (await link.request("POST", "/federation/v1/withdraw", timeout_s=WITHDRAW_TIMEOUT_S)).expect()
+        except (LinkError, UnavailableError) as error:  # without the database nobody knows whether the zone is in
+            log.warning("the master does not know that this zone did not come", error=str(error))
 
     async def _load(self, entry: Entry, *, replace: bool) -> list[str]:
         """Make this zone a slave; return which of its objects belong to someone else now."""
@@ -281,6 +304,8 @@ class Joining:
                 raise ClashError(refused)
             if tx.state.role != "standalone":
                 raise ActionError("This zone joined a federation meanwhile.")
+            if _newest_attempt(tx) != entry.attempt:
+                raise Superseded
             if tx.state.head != seen_at and not replace:
                 raise ActionError(_CHANGED)
             forget_federation(tx)
@@ -309,20 +334,23 @@ def _compare(tx: ReadTx, theirs: Rows, token: Token) -> Plan:
     return Plan(token.zone_id, token.federation_id, lost, owners.strangers(own, theirs, owners.objects(tx)))
 
 
-async def _withdraw(link: Link) -> None:
-    """Tell the master that this zone does not come. If it can't be told, it shows the zone as let in until it joins or is revoked."""
-    try:
-        (await link.request("POST", "/federation/v1/withdraw", timeout_s=WITHDRAW_TIMEOUT_S)).expect()
-    except LinkError as error:
-        log.warning("the master does not know that this zone did not come", error=str(error))
-
-
-def _instance(tx: ZoneTx) -> str:
+def _begin(tx: ZoneTx, attempt: Attempt) -> str:
+    """Make an attempt the newest; the id of this zone's database."""
+    remembered.remember(tx, "attempt to join", msgspec.msgpack.encode(attempt))
     kept = remembered.recall(tx, "instance")
     if kept is None:
         kept = secrets.token_hex(16).encode("ascii")
         remembered.remember(tx, "instance", kept)
     return kept.decode("ascii")
+
+
+def _newest_attempt(tx: ReadTx) -> Attempt | None:
+    kept = remembered.recall(tx, "attempt to join")
+    return None if kept is None else msgspec.msgpack.decode(kept, type=Attempt)
+
+
+def _way(attempt: Attempt | None) -> tuple[str, int] | None:
+    return None if attempt is None else (attempt.federation_id, attempt.zone_id)
 
 
 def _own_rows(tx: ReadTx) -> Rows:

@@ -39,6 +39,10 @@ MAX_BODY: Final = 2**17
 #: Of requests whose sender is unknown.
 MAX_STRANGER_BODY: Final = 4096
 STRANGER_S: Final = 10.0
+#: How long an answer that is cut may take to end politely.
+_FAREWELL_S: Final = 0.5
+#: The server's ASGI extension that drops a connection (daemon/bounded_http.py).
+ABORT: Final = "koinon.abort"
 PREFIX: Final = "/federation/v1"
 MSGPACK: Final = "application/vnd.msgpack"
 
@@ -225,10 +229,17 @@ class Asserted:
         if not task.cancelled():
             task.result()
             return
-        # The peer sees an end, asks again, and is told why then. Before the first byte there is nothing to end, and a length that was
-        # announced can't be kept: the server closes the connection on both.
-        with contextlib.suppress(RuntimeError):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # The peer sees an end, asks again, and is told why then. Before the first byte there is nothing to end, a length that was announced
+        # can't be kept, and a peer that does not read would never see it: then the connection goes.
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+        abort = scope.get("extensions", {}).get(ABORT)
+        if abort is not None:
+            abort["now"]()
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
 
 class TrustRoutes:

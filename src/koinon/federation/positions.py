@@ -31,6 +31,8 @@ STORE_EVERY_S: Final = 3.0
 STORE_OFTEN_S: Final = 1.0
 #: A zone that follows reports at least every 2 s; that much, a lost report, and the time until another process has read it.
 SILENT_S: Final = 5.0
+#: After that a zone is away, whatever is noted of its stream: who noted it may have been killed.
+AWAY_S: Final = 60.0
 
 
 class ZonePosition(msgspec.Struct, frozen=True):

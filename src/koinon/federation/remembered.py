@@ -6,7 +6,7 @@ from typing import Literal
 
 from koinon.database.transactions import ReadTx, ZoneTx
 
-Name = Literal["instance", "signed frame", "rollback", "losses accepted", "resync"]
+Name = Literal["instance", "signed frame", "rollback", "losses accepted", "resync", "attempt to join"]
 
 
 def recall(tx: ReadTx, name: Name) -> bytes | None:

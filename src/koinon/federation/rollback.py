@@ -39,7 +39,7 @@ _HALT: Final[Name] = "rollback"
 _ACCEPTED: Final[Name] = "losses accepted"
 
 
-class Signed(msgspec.Struct, frozen=True, array_like=True):
+class Signed(msgspec.Struct, frozen=True):
     """A head that we signed, and how many losses we had accepted then."""
 
     head: Head
@@ -49,13 +49,14 @@ class Signed(msgspec.Struct, frozen=True, array_like=True):
 class Loss(msgspec.Struct, frozen=True, array_like=True):
     """A head that we signed and do not have, and who showed it."""
 
-    signed: Signed
+    head: Head
     zone_id: int
     our_index: int
+    losses: int = 0  # that we had accepted when we signed it
 
     @property
     def index(self) -> int:
-        return self.signed.head.position.index
+        return self.head.position.index
 
     def text(self) -> str:
         return (
@@ -163,7 +164,7 @@ class RollbackGuard:
         if loss is None:
             return
         # The backup may be older than the last acceptance: then the lost history counts more of them than we do.
-        accepted = Accepted(max(self._accepted.losses, loss.signed.losses) + 1, max(self._accepted.through, loss.index))
+        accepted = Accepted(max(self._accepted.losses, loss.losses) + 1, max(self._accepted.through, loss.index))
 
         def write(tx: ZoneTx) -> None:
             _keep(tx, _ACCEPTED, accepted)
@@ -187,9 +188,9 @@ class RollbackGuard:
                 return
         if signed.losses < self._accepted.losses and self.knows_surplus(index):
             return  # signed for a history that an operator gave up
-        if self._loss is not None and (self._loss.signed.losses, self._loss.index) >= (signed.losses, index):
+        if self._loss is not None and (self._loss.losses, self._loss.index) >= (signed.losses, index):
             return
-        loss = Loss(signed, zone_id, state.position)
+        loss = Loss(signed.head, zone_id, state.position, signed.losses)
         await self._database.write_zone("note rollback", lambda tx: _keep(tx, _HALT, loss))
         self._loss = loss
         log.error("own database was set back, shared writes stopped", zone=zone_id, signed_index=index, index=state.position)

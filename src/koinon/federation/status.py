@@ -17,7 +17,7 @@ from koinon.database.transactions import ReadTx
 from koinon.federation import applier, invitation, reign, trust
 from koinon.federation.followers import Refusal
 from koinon.federation.invitation import Standing
-from koinon.federation.positions import SILENT_S, Positions, ZonePosition
+from koinon.federation.positions import AWAY_S, SILENT_S, Positions, ZonePosition
 from koinon.federation.retention import readable_from
 from koinon.federation.trust import ZoneTrust
 from koinon.wire.frames import ZoneReport
@@ -88,12 +88,16 @@ def _state(
         return refusal.reason, refusal.error
     if held is None or (invited is not None and held.reported_at_ms < (invited.used_at or 0) * 1000):
         return "joining", ""
-    heard = _ago_s(held, now_ms) <= SILENT_S
-    if held.trouble and heard:
+    ago_s = _ago_s(held, now_ms)
+    if held.trouble and ago_s <= SILENT_S:
         return "stuck", held.trouble
+    if ago_s > AWAY_S:
+        return "away", held.trouble
     if held.position.index < oldest:
         return "needs snapshot", held.trouble
-    return ("ok" if heard else "silent") if follows else "away", held.trouble
+    if not follows:
+        return "away", held.trouble
+    return "ok" if ago_s <= SILENT_S else "silent", held.trouble
 
 
 def as_slave(tx: ReadTx, following: applier.Status) -> list[Seen]:

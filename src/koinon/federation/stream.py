@@ -25,6 +25,7 @@ from koinon.database.database import Database
 from koinon.database.state import CommitNotice
 from koinon.database.statement_log import head_at
 from koinon.database.transactions import ReadTx, ZoneTx
+from koinon.errors import CloudError
 from koinon.federation import followers
 from koinon.federation.followers import Follower, Refusal
 from koinon.federation.frame_store import FrameStore
@@ -212,11 +213,17 @@ class Feed:
 
     async def keep_beating(self) -> None:
         """Make a heartbeat each ``heartbeat_s`` while anyone follows, until cancelled."""
+        said = ""
         while True:
             await asyncio.sleep(self._heartbeat_s)
             if self._streams:
                 try:
                     self._make_beat()
+                    said = ""
+                except CloudError as error:
+                    if error.text != said:
+                        said = error.text
+                        log.warning("no heartbeat made, will retry", error=said)
                 except Exception:  # one that can't be made must not be the last
                     log.exception("no heartbeat made")
 

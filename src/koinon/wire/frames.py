@@ -59,7 +59,7 @@ class CommitsFrame(msgspec.Struct, frozen=True, array_like=True, tag="C", forbid
     commits: Annotated[tuple[Commit, ...], Meta(min_length=1)]
     head_index: _Count
     sent_at_ms: _Count
-    losses: _Count
+    losses: _Count = 0  # of a frame that was signed before they were counted
 
 
 class ZoneReport(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -103,7 +103,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag="H", forbid_un
     head_chain: _Chain
     master_time_ms: _Count
     zones: tuple[ZoneReport, ...]
-    losses: _Count
+    losses: _Count = 0  # of a frame that was signed before they were counted
 
 
 Body = CommitsFrame | Heartbeat
