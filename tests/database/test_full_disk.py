@@ -71,6 +71,8 @@ class Site:
 
     def check(self, load: Load) -> None:
         """Nobody was told what is not so, and both zones hold the same."""
+        # One finds its server again before the other.
+        wait_until("both are ready", lambda: all(zone.health("/readyz")[0] == 200 for zone in self.zones))
         self.federation.settled()
         load.check(self.master)
         check_log(self.urls["master"])
