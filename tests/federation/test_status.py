@@ -225,7 +225,7 @@ def test_a_slave_calls_no_zone_ok_once_it_does_not_hear_the_master(tmp_path: Pat
         ok = Status("ok", "", True, 0.5, Position(1, 9), 0, 0.0, told)
         assert slave_says(origin, ok) == {0: ("halted", 0.5, 0), 1: ("ok", 0.0, 0), 2: ("ok", 2.0, 1), 3: ("unknown", None, None)}
         for state, master in (("silent", "silent"), ("connecting", "away"), ("stuck", "unknown")):
-            lost = Status(state, "", False, 60.0, Position(1, 9), 4, None, told)  # type: ignore[arg-type]
+            lost = Status(state, "", False, 60.0, Position(1, 9), 4, None, told)  # type: ignore[arg-type] # a state is a word
             said = slave_says(origin, lost)
             assert said == {0: (master, 60.0, 0), 1: (state, 0.0, 4), 2: ("unknown", 61.5, 1), 3: ("unknown", None, None)}
         never = Status("connecting", "", False, None, None, None, None, ())

@@ -390,4 +390,4 @@ class Applier:
 
 def _about(wait_s: float) -> float:
     """Not the same for all zones, so that they do not come all at once."""
-    return wait_s * random.uniform(0.7, 1.3)  # noqa: S311
+    return wait_s * random.uniform(0.7, 1.3)  # noqa: S311 - no secret
