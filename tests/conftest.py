@@ -2,7 +2,8 @@
 
 Hypothesis tries the same examples each time and lets them take their time, so that what passes once passes again; one who wants to look
 for others says ``--hypothesis-profile=default``.
-Without ENGINE in the environment tests run on SQLite, those marked ``engines`` on each engine; with it, all run on that one.
+Without ENGINE in the environment tests run on SQLite, those marked ``engines`` on each engine, or on those that it names: ``by_default``
+where a test is long and what it shows hardly depends on the engine. With ENGINE all run on that one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ settings.load_profile("tests")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each engine that it is to run on; one that is for others than the chosen one is left out."""
     marker = metafunc.definition.get_closest_marker("engines")
-    wanted = ["sqlite"] if marker is None else marker.args or engines.ENGINES
+    wanted = ["sqlite"] if marker is None else marker.args or marker.kwargs.get("by_default", engines.ENGINES)
     if chosen := os.environ.get("ENGINE"):
         wanted = [chosen] if marker is None or not marker.args or chosen in marker.args else []
     if wanted != ["sqlite"]:

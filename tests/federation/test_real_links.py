@@ -123,6 +123,7 @@ def test_a_slow_link_changes_nothing_but_time(zones: Federation, link: Link, sla
     zones.settled()
 
 
+@pytest.mark.engines(by_default=("sqlite", "mariadb"))
 def test_without_the_master_a_slave_serves_all_but_shared_writes(zones: Federation, link: Link, slave: Zone) -> None:
     """Reads and log-ins of known users go on, also of users never seen there before; a shared write fails at once and says why."""
     one = zones.client(zones.master)
@@ -172,6 +173,7 @@ def test_a_write_whose_answer_was_lost_happens_once_and_is_answered_once(zones: 
     assert zones.master.status()["position"] == before + 2  # the user and the counter, once
 
 
+@pytest.mark.engines(by_default=("sqlite",))
 def test_a_write_whose_master_stays_away_ends_with_outcome_unknown(zones: Federation, link: Link, slave: Zone) -> None:
     """The slave can't know; it says so, with the request id to look for, and the write is there exactly as the master decided."""
     before = zones.master.status()["position"]

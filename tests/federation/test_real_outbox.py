@@ -222,6 +222,7 @@ def test_a_zone_that_does_not_answer_stops_nobody(zones: Federation, slave: Zone
         assert any("could not be found out" in line and str(oid) in line for line in log.splitlines())
 
 
+@pytest.mark.engines(by_default=("sqlite",))
 def test_a_revoked_zone_changes_nothing_any_more(zones: Federation) -> None:
     """The last test of the module: the zone does not come back."""
     gone = zones.slaves[1]

@@ -56,6 +56,7 @@ def test_a_master_set_back_stops_shared_writes_until_the_loss_is_accepted(tmp_pa
         assert "'lost'" in tail.read_text()
 
 
+@pytest.mark.engines(by_default=("sqlite", "postgresql"))
 @pytest.mark.parametrize("written", [False, True], ids=["shorter", "written on"])
 def test_a_second_setback_inside_the_range_of_an_accepted_loss_is_noticed(tmp_path: Path, written: bool) -> None:
     """Its indices are those of the accepted loss; only the signature tells that they are of the new history."""
